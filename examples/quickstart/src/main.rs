@@ -1,0 +1,2 @@
+//! The first page: one agent, one durable task.
+fn main() {}

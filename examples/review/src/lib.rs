@@ -1,0 +1,1 @@
+//! Reviews a git repository with a hive of durable agents.

@@ -1,0 +1,2 @@
+//! The second page.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Durable events, topics and subscriptions of a hive.

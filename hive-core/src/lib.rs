@@ -1,0 +1,1 @@
+//! Ids, clock, configuration, database and model port of a hive.

@@ -1,0 +1,1 @@
+//! What went wrong in a hive and what to do next.

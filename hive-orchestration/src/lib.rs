@@ -1,0 +1,1 @@
+//! Durable multi-agent systems as a library.

@@ -1,0 +1,1 @@
+//! Write agents as sandboxed WebAssembly plugins.
