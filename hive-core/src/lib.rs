@@ -1,1 +1,14 @@
 //! Ids, clock, configuration, database and model port of a hive.
+
+pub mod clock;
+pub mod id;
+pub mod limits;
+pub mod payload;
+pub mod rng;
+
+/// What `id_type!` names in the crates that call it.
+#[doc(hidden)]
+pub mod __private {
+    pub use hive_errors::Error;
+    pub use {schemars, serde, uuid};
+}

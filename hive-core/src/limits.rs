@@ -1,0 +1,79 @@
+//! Every bound of this crate, each with its reason.
+//!
+//! A queue, buffer, retry or wait that could grow without end has its bound here, so that an operator can read on one
+//! page what a process can use at most.
+
+use std::time::Duration;
+
+/// How long [`SystemClock::sleep_until`](crate::clock::SystemClock) sleeps at most before it reads the wall clock again.
+///
+/// The monotonic clock stands still while a machine is suspended and does not see an operator set the time, so one
+/// long sleep could be late by hours. One second bounds that lateness and costs a waiting process one wake-up per
+/// second and sleeper, and only sleepers in memory count: durable timers wait in the database.
+pub const CLOCK_RECHECK: Duration = Duration::from_secs(1);
+
+/// The size of a payload unless the caller says otherwise: 1 MiB.
+///
+/// Payloads are stored, copied to readers and kept in the journal; documents and images belong in an object store, with
+/// their address in the payload.
+pub const PAYLOAD_BYTES_DEFAULT: usize = 1 << 20;
+
+/// The largest payload that is read back at all: 64 MiB.
+///
+/// It bounds what one corrupt or hostile row can make a process allocate, and stays far below SQLite's own limit of
+/// 1 GB for a value.
+pub const PAYLOAD_BYTES_MAX: usize = 64 << 20;
+
+/// How deep objects and arrays may nest in a payload.
+///
+/// `serde_json` refuses to decode beyond 128 levels; what could not be read back must not be written. The margin is for
+/// envelopes that wrap a payload.
+pub const PAYLOAD_DEPTH_MAX: usize = 100;
+
+/// The largest configuration file: 1 MiB, a thousand times what a person writes.
+///
+/// A larger one is a wrong path (a log, a database), and reading it whole would only waste memory before failing.
+pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
+
+/// How long [`TaskSet::join_all`](crate::shutdown::TaskSet::join_all) waits for aborted tasks to drop what they hold.
+///
+/// A future is dropped at its next await, which is at once unless it blocks its thread; a second is generous for the first
+/// and a process cannot wait for the second.
+pub const ABORT_GRACE: Duration = Duration::from_secs(1);
+
+/// How many panics a [`TaskSet`](crate::shutdown::TaskSet) remembers for its report; later ones are only logged and counted.
+///
+/// A task that panics in a loop must not fill the memory of the process that restarts it.
+pub const PANICS_KEPT_MAX: usize = 64;
+
+/// The time a model has to answer unless the request says otherwise.
+///
+/// A long answer of a large model takes about a minute; twice that is a call that hangs.
+pub const MODEL_TIMEOUT_DEFAULT: Duration = Duration::from_secs(120);
+
+/// The largest prompt, system prompt included: 4 MiB, about a million tokens, which no model accepts.
+///
+/// A larger one is refused before it costs anything.
+pub const MODEL_PROMPT_BYTES_MAX: usize = 4 << 20;
+
+/// How much of a prompt or of a model's output an error message shows.
+///
+/// Enough to recognise it, little enough for a log line.
+pub const MODEL_EXCERPT_CHARS: usize = 200;
+
+/// How many `claude` processes one [`Claude`](crate::model) runs at once unless told otherwise.
+///
+/// One takes about 184 MB; four fit beside the rest on a small machine. Further calls wait for their turn within
+/// their own deadline.
+pub const CLAUDE_PROCESSES_DEFAULT: usize = 4;
+
+/// How much a `claude` process may print before it is killed: 16 MiB, many times the longest answer.
+pub const CLAUDE_OUTPUT_BYTES_MAX: usize = 16 << 20;
+
+/// How much of the end of a `claude` process's error output is kept for an error message: 8 KiB.
+pub const CLAUDE_STDERR_BYTES_KEPT: usize = 8 << 10;
+
+/// The largest single argument handed to `claude`: 96 KiB.
+///
+/// Linux refuses a program argument beyond 128 KiB with a message that names neither the argument nor the limit.
+pub const CLAUDE_ARGUMENT_BYTES_MAX: usize = 96 << 10;
