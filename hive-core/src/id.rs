@@ -131,6 +131,20 @@ macro_rules! id_type {
             }
         }
 
+        impl $crate::db::ToValue for $Name {
+            fn to_value(&self) -> $crate::db::Value<'_> {
+                $crate::db::Value::Blob(&self.0)
+            }
+        }
+
+        impl $crate::db::FromValue for $Name {
+            const EXPECTED: &'static str = ::std::stringify!($Name);
+
+            fn from_value(value: $crate::db::Value<'_>) -> ::std::option::Option<Self> {
+                if let $crate::db::Value::Blob(bytes) = value { bytes.try_into().ok().map(Self) } else { None }
+            }
+        }
+
         impl $crate::__private::schemars::JsonSchema for $Name {
             fn inline_schema() -> bool {
                 true

@@ -1,6 +1,7 @@
 //! Ids, clock, configuration, database and model port of a hive.
 
 pub mod clock;
+pub mod db;
 pub mod id;
 pub mod limits;
 pub mod payload;

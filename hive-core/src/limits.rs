@@ -77,3 +77,24 @@ pub const CLAUDE_STDERR_BYTES_KEPT: usize = 8 << 10;
 ///
 /// Linux refuses a program argument beyond 128 KiB with a message that names neither the argument nor the limit.
 pub const CLAUDE_ARGUMENT_BYTES_MAX: usize = 96 << 10;
+
+/// Closures that wait for the database's writer. Beyond it callers wait, and are refused after the write timeout.
+pub const DB_QUEUE: usize = 8_192;
+
+/// Closures in one commit: enough to make the sync's cost vanish, few enough that the first need not wait for long.
+pub const DB_BATCH: usize = 1_024;
+
+/// Read-only connections. Reads are short and two cores are common; each costs a page cache of 2 MiB at most.
+pub const DB_READERS: usize = 4;
+
+/// Prepared statements kept per connection: every statement of the house, with room for a user's own.
+pub const DB_STATEMENTS: usize = 256;
+
+/// How long a write waits for a place in the queue. A queue that stays full longer means that the disk has stalled.
+pub const DB_WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a read may take. A snapshot that stays open keeps the write-ahead log from being folded in.
+pub const DB_READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Instructions of SQLite's virtual machine between two looks at a read's deadline: some hundred microseconds.
+pub const DB_PROGRESS_OPS: i32 = 10_000;
