@@ -3,6 +3,9 @@
 use std::error::Error as StdError;
 use std::fmt::{self, Write as _};
 
+#[cfg(test)]
+mod tests;
+
 /// An error may, by mistake, name itself as its source; following it has to end somewhere.
 const DEPTH_MAX: usize = 64;
 

@@ -7,6 +7,9 @@ use crate::error::{Error, Result};
 use crate::failure::Failure;
 use crate::kind::ErrorKind;
 
+#[cfg(test)]
+mod tests;
+
 /// Adds a layer to the error of a [`Result`](std::result::Result), or decides about another attempt.
 ///
 /// Implemented for results whose error is a [`std::error::Error`] (a layer makes it an [`Error`]) and for those whose

@@ -8,6 +8,9 @@ use std::time::Duration;
 use crate::chain;
 use crate::kind::ErrorKind;
 
+#[cfg(test)]
+mod tests;
+
 /// A result whose error is [`Error`] unless told otherwise.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 

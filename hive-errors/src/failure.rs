@@ -11,8 +11,11 @@ use serde::{Deserialize, Serialize};
 use crate::chain;
 use crate::error::Error;
 use crate::kind::ErrorKind;
+use crate::millis;
 
 mod stored;
+#[cfg(test)]
+mod tests;
 mod text;
 
 /// Why an agent's attempt did not succeed, and whether another attempt may.
@@ -137,7 +140,7 @@ impl Failure {
     /// Says how long to wait, at least, before the next attempt; in whole milliseconds, rounded up.
     #[must_use]
     pub fn with_retry_after(mut self, after: Duration) -> Self {
-        self.0.retry_after = Some(Duration::from_millis(stored::millis(after)));
+        self.0.retry_after = Some(Duration::from_millis(millis::ceil(after)));
         self
     }
 

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+#[cfg(test)]
+mod tests;
+
 const RETRYABLE: bool = true;
 const TERMINAL: bool = false;
 
@@ -11,7 +14,7 @@ macro_rules! kinds {
         /// What went wrong, as a caller distinguishes it.
         ///
         /// A kind answers three questions: may the same call succeed later ([`is_retryable`](Self::is_retryable)), what
-        /// should a person do ([`hint`](Self::hint)), and where is more to read ([`code`](Self::code)). Its
+        /// should a person do ([`hint`](Self::hint)), and where is more to read ([`page`](Self::page)). Its
         /// [`code`](Self::code) is stable across releases: codes are stored, logged and searched for.
         #[non_exhaustive]
         #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
@@ -41,6 +44,11 @@ macro_rules! kinds {
             /// What to do next, in one line. An error that knows better carries its own hint.
             pub const fn hint(self) -> &'static str {
                 match self { $( Self::$Kind => $hint, )+ }
+            }
+
+            /// The page on this kind in Markdown: meaning, likely causes, what to do, an example.
+            pub const fn page(self) -> &'static str {
+                match self { $( Self::$Kind => include_str!(concat!("../codes/", $code, ".md")), )+ }
             }
         }
     };

@@ -4,6 +4,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::millis;
+
+#[cfg(test)]
+mod tests;
+
 /// How often to try, and how long to wait in between.
 ///
 /// Pure data: it reads no clock and draws no random number, so the same arguments give the same answer for ever.
@@ -74,7 +79,7 @@ impl RetryPolicy {
 
     /// Up to `attempts_max` attempts in all with the same delay after each, without jitter.
     pub const fn fixed(attempts_max: u32, delay: Duration) -> Self {
-        let delay_ms = millis(delay);
+        let delay_ms = millis::ceil(delay);
         Self {
             base_ms: delay_ms,
             delay_max_ms: delay_ms,
@@ -93,7 +98,7 @@ impl RetryPolicy {
     /// Sets the delay after the first failure. The cap still applies.
     #[must_use]
     pub const fn with_base(mut self, base: Duration) -> Self {
-        self.base_ms = millis(base);
+        self.base_ms = millis::ceil(base);
         self
     }
 
@@ -107,7 +112,7 @@ impl RetryPolicy {
     /// Sets the longest delay the policy asks for on its own account.
     #[must_use]
     pub const fn with_cap(mut self, delay_max: Duration) -> Self {
-        self.delay_max_ms = millis(delay_max);
+        self.delay_max_ms = millis::ceil(delay_max);
         self
     }
 
@@ -155,12 +160,6 @@ fn fraction(max: u64, random: u64) -> u64 {
     let scaled = (u128::from(random) * (u128::from(max) + 1)) >> u64::BITS;
     // Invariant: random < 2^64, so scaled < max + 1 and the conversion cannot fail.
     u64::try_from(scaled).unwrap_or(max)
-}
-
-/// Whole milliseconds, rounded up: a delay is never shorter than what was asked for.
-const fn millis(duration: Duration) -> u64 {
-    let ms = duration.as_nanos().div_ceil(1_000_000);
-    if ms > u64::MAX as u128 { u64::MAX } else { ms as u64 }
 }
 
 /// The serialised form before it is checked.

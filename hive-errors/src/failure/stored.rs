@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Failure;
 use crate::kind::ErrorKind;
+use crate::millis;
 
 const VERSION: u32 = 1;
 
@@ -41,7 +42,7 @@ impl From<Failure> for Stored {
             fields: inner.fields,
             hint: inner.hint,
             causes: inner.causes,
-            retry_after_ms: inner.retry_after.map(millis),
+            retry_after_ms: inner.retry_after.map(millis::ceil),
         }
     }
 }
@@ -82,9 +83,4 @@ impl TryFrom<Stored> for Failure {
         }
         Ok(failure)
     }
-}
-
-/// Whole milliseconds, rounded up, so that nobody comes back too early; the longest are cut at 584 million years.
-pub(super) fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }

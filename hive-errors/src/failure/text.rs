@@ -20,11 +20,8 @@ pub(super) fn cut_list(items: Vec<String>, items_max: usize, bytes_max: usize) -
         return items.collect();
     }
     let mut kept: Vec<String> = items.by_ref().take(items_max - 2).collect();
-    let note = format!(
-        "… [{} causes left out, at most {items_max} are kept]",
-        count - (items_max - 1)
-    );
-    kept.push(note);
+    // Without a count: what is wrapped again and again would count its own notes.
+    kept.push(format!("… [causes left out, at most {items_max} are kept]"));
     kept.extend(items.next_back());
     kept
 }
