@@ -1,0 +1,173 @@
+//! A run of several tasks under one root task.
+
+use hive_core::id::TaskId;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::example_task;
+
+/// A workflow's run began.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WorkflowStarted {
+    /// The root task of its run.
+    pub task: TaskId,
+    /// The workflow's name.
+    pub workflow: String,
+}
+
+typed_event!(
+    WorkflowStarted,
+    "workflow.started",
+    workflow,
+    Self {
+        task: example_task(1),
+        workflow: "release".into(),
+    }
+);
+
+/// A plan was made or changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WorkflowPlanned {
+    /// The root task of its run.
+    pub task: TaskId,
+    /// The workflow's name.
+    pub workflow: String,
+    /// How many tasks the plan has.
+    pub tasks: u32,
+    /// The agent that planned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planner: Option<String>,
+}
+
+typed_event!(
+    WorkflowPlanned,
+    "workflow.planned",
+    workflow,
+    Self {
+        task: example_task(1),
+        workflow: "release".into(),
+        tasks: 5,
+        planner: Some("planner".into())
+    }
+);
+
+/// A run waits for a person's answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WorkflowAsked {
+    /// The root task of its run.
+    pub task: TaskId,
+    /// The workflow's name.
+    pub workflow: String,
+    /// The name of what is asked for, such as `release`.
+    pub approval: String,
+    /// The question.
+    pub question: String,
+}
+
+typed_event!(
+    WorkflowAsked,
+    "workflow.asked",
+    workflow,
+    Self {
+        task: example_task(1),
+        workflow: "release".into(),
+        approval: "release".into(),
+        question: "ship it?".into()
+    }
+);
+
+/// A person answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WorkflowAnswered {
+    /// The root task of its run.
+    pub task: TaskId,
+    /// The workflow's name.
+    pub workflow: String,
+    /// The name of what was asked for.
+    pub approval: String,
+    /// Whether the answer lets the run go on.
+    pub approved: bool,
+    /// Who answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
+typed_event!(
+    WorkflowAnswered,
+    "workflow.answered",
+    workflow,
+    Self {
+        task: example_task(1),
+        workflow: "release".into(),
+        approval: "release".into(),
+        approved: true,
+        by: Some("ada".into())
+    }
+);
+
+/// A run reached its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WorkflowSucceeded {
+    /// The root task of its run.
+    pub task: TaskId,
+    /// The workflow's name.
+    pub workflow: String,
+}
+
+typed_event!(
+    WorkflowSucceeded,
+    "workflow.succeeded",
+    workflow,
+    Self {
+        task: example_task(1),
+        workflow: "release".into(),
+    }
+);
+
+/// A run ended without reaching its goal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WorkflowFailed {
+    /// The root task of its run.
+    pub task: TaskId,
+    /// The workflow's name.
+    pub workflow: String,
+    /// The error's code, such as `timeout`; see the pages of `hive-errors`.
+    pub code: String,
+    /// What went wrong, for people.
+    pub message: String,
+}
+
+typed_event!(
+    WorkflowFailed,
+    "workflow.failed",
+    workflow,
+    Self {
+        task: example_task(1),
+        workflow: "release".into(),
+        code: "agent-failed".into(),
+        message: "a reviewer said no".into()
+    }
+);
+
+/// A run was cancelled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WorkflowCancelled {
+    /// The root task of its run.
+    pub task: TaskId,
+    /// The workflow's name.
+    pub workflow: String,
+    /// Why, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+typed_event!(
+    WorkflowCancelled,
+    "workflow.cancelled",
+    workflow,
+    Self {
+        task: example_task(1),
+        workflow: "release".into(),
+        reason: None
+    }
+);
