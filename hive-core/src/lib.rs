@@ -4,8 +4,10 @@ pub mod clock;
 pub mod db;
 pub mod id;
 pub mod limits;
+pub mod model;
 pub mod payload;
 pub mod rng;
+pub mod shutdown;
 
 /// What `id_type!` names in the crates that call it.
 #[doc(hidden)]

@@ -105,9 +105,10 @@ impl Payload {
         Ok(Self(canonical::rewrite(json)?.into()))
     }
 
-    /// The payload of bytes that a payload wrote before. They are not checked here: [`Payload::decode`] will notice damage.
-    pub(crate) fn from_stored(bytes: &[u8]) -> Self {
-        Self(bytes.into())
+    /// The payload whose canonical JSON was taken from [`Payload::as_bytes`] and kept. The bytes are trusted, not read;
+    /// [`Payload::decode`] will notice damage.
+    pub fn from_stored(canonical: &[u8]) -> Self {
+        Self(canonical.into())
     }
 
     /// The value in this payload.

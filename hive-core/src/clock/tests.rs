@@ -35,8 +35,9 @@ fn timestamp_text_is_fixed_width_and_round_trips() {
 
 #[test]
 fn timestamp_limits_are_the_calendar_s() {
-    assert_eq!(Timestamp::MIN.as_micros(), jiff::Timestamp::MIN.as_microsecond());
-    assert_eq!(Timestamp::MAX.as_micros(), jiff::Timestamp::MAX.as_microsecond());
+    assert_eq!(Timestamp::MIN.to_string(), "-009999-01-02T01:59:59.000000Z");
+    assert_eq!(Timestamp::MAX.to_string(), "9999-12-30T22:00:00.000000Z");
+    assert_eq!("9999-12-30T22:00:00.9Z".parse::<Timestamp>().unwrap(), Timestamp::MAX);
     assert_eq!(Timestamp::MAX.to_string().parse::<Timestamp>().unwrap(), Timestamp::MAX);
     assert_eq!(Timestamp::MIN.to_string().parse::<Timestamp>().unwrap(), Timestamp::MIN);
     assert_eq!(Timestamp::from_micros(i64::MIN), Timestamp::MIN);
@@ -74,7 +75,7 @@ fn a_sum_is_never_early() {
 
 proptest! {
     #[test]
-    fn timestamps_sort_as_their_text_does(a in 0i64..253_402_207_200_999_999, b in 0i64..253_402_207_200_999_999) {
+    fn timestamps_sort_as_their_text_does(a in 0i64..253_402_207_200_000_000, b in 0i64..253_402_207_200_000_000) {
         let (a, b) = (Timestamp::from_micros(a), Timestamp::from_micros(b));
         prop_assert_eq!(a.cmp(&b), a.to_string().cmp(&b.to_string()));
     }

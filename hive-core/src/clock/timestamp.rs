@@ -32,8 +32,8 @@ impl Timestamp {
     pub const EPOCH: Self = Self(0);
     /// The earliest moment that has a calendar date: -009999-01-02T01:59:59Z.
     pub const MIN: Self = Self(-377_705_023_201_000_000);
-    /// The latest moment that has a calendar date: 9999-12-30T22:00:00.999999Z.
-    pub const MAX: Self = Self(253_402_207_200_999_999);
+    /// The latest moment that has a calendar date: 9999-12-30T22:00:00Z.
+    pub const MAX: Self = Self(253_402_207_200_000_000);
 
     /// The moment `micros` microseconds after the epoch, or before it when negative; saturates at [`Self::MIN`] and [`Self::MAX`].
     pub const fn from_micros(micros: i64) -> Self {
@@ -117,7 +117,7 @@ impl FromStr for Timestamp {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         text.parse::<jiff::Timestamp>()
-            .map(|moment| Self(moment.as_microsecond()))
+            .map(|moment| Self::from_micros(moment.as_microsecond()))
             .map_err(|source| {
                 Error::new(ErrorKind::InvalidInput, "the text is not an RFC 3339 time")
                     .with("value", text)

@@ -3,10 +3,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use schemars::schema_for;
 
 use super::*;
 use crate::clock::{Clock, ManualClock, Timestamp};
+use crate::payload::Schema;
 use crate::rng::SeededRng;
 
 fn source() -> (ManualClock, IdSource) {
@@ -91,8 +91,9 @@ fn serde_refuses_with_the_same_words() {
 
 #[test]
 fn the_schema_is_a_string_with_the_prefix() {
-    expect_test::expect![[r#"{"$schema":"https://json-schema.org/draft/2020-12/schema","title":"EventId","type":"string","pattern":"^evt_[0-7][0-9a-hjkmnp-tv-z]{25}$"}"#]]
-        .assert_eq(&schema_for!(EventId).as_value().to_string());
+    let schema = Schema::of::<EventId>();
+    assert_eq!(schema.as_value()["type"], "string");
+    assert_eq!(schema.as_value()["pattern"], "^evt_[0-7][0-9a-hjkmnp-tv-z]{25}$");
 }
 
 #[test]

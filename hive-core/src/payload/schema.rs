@@ -130,11 +130,13 @@ fn write_object(members: &Map<String, Value>, keys: Keys, out: &mut String) {
         };
         out.push_str(&Value::from(key.as_str()).to_string());
         out.push(':');
-        match value {
-            Value::Array(items) if keys == Keys::Keywords && SETS.contains(&key.as_str()) => {
-                write_set(items, below, out)
-            }
-            _ => write_shape(value, below, out),
+        if let Value::Array(items) = value
+            && keys == Keys::Keywords
+            && SETS.contains(&key.as_str())
+        {
+            write_set(items, below, out);
+        } else {
+            write_shape(value, below, out);
         }
         out.push(',');
     }

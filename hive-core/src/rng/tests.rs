@@ -42,7 +42,9 @@ fn seeded_sequence_is_pinned() {
     let rng = SeededRng::new(0);
     expect_test::expect![[r#"
         [
-            0,
+            11116517241604665558,
+            91298403691422709,
+            1747996488805885078,
         ]
     "#]]
     .assert_debug_eq(&(0..3).map(|_| rng.next_u64()).collect::<Vec<_>>());
