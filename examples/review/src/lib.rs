@@ -2,5 +2,13 @@
 
 pub mod diff;
 pub mod error;
+pub mod files;
+pub mod git;
+pub mod language;
+pub mod limits;
 pub mod lines;
 pub mod path;
+pub mod source;
+
+#[cfg(test)]
+mod testing;
