@@ -5,6 +5,7 @@ pub mod db;
 pub mod id;
 pub mod limits;
 pub mod model;
+pub mod nearest;
 pub mod payload;
 pub mod rng;
 pub mod shutdown;

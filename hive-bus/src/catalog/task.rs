@@ -132,6 +132,8 @@ pub enum WaitsFor {
     Child,
     /// A signal, such as a person's approval.
     Signal,
+    /// A person's decision about a step whose outcome is not known.
+    Decision,
     /// Budget that others may give back.
     Budget,
 }

@@ -81,6 +81,12 @@ impl ModelHandle {
     }
 }
 
+impl<M: Model> From<M> for ModelHandle {
+    fn from(model: M) -> Self {
+        Self::new(model)
+    }
+}
+
 impl From<Arc<dyn Model>> for ModelHandle {
     fn from(model: Arc<dyn Model>) -> Self {
         Self {

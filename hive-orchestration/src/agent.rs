@@ -1,0 +1,241 @@
+//! The one trait: an agent takes a typed input, does its work through a [`Context`], and returns a typed output.
+
+
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hive_core::payload::{Payload, Schema};
+use hive_errors::{ErrorKind, Failure, Result, RetryPolicy};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::context::Context;
+use crate::limits;
+
+/// Something that does durable work.
+///
+/// A workflow is an agent too: one that calls other agents. Write [`run`](Agent::run) as `async fn`.
+///
+/// ```
+/// use hive_orchestration::{Agent, Context, Failure};
+///
+/// struct Shout;
+///
+/// impl Agent for Shout {
+///     const NAME: &'static str = "shout";
+///     type Input = String;
+///     type Output = String;
+///
+///     async fn run(&self, _cx: &Context, text: String) -> Result<String, Failure> {
+///         Ok(text.to_uppercase())
+///     }
+/// }
+/// ```
+pub trait Agent: Send + Sync + 'static {
+    /// The name under which tasks are submitted; stored with every task, so renaming an agent orphans its open tasks.
+    const NAME: &'static str;
+
+    /// What it takes. Checked against this type when a task is submitted.
+    type Input: Serialize + DeserializeOwned + JsonSchema + Send + 'static;
+
+    /// What it returns.
+    type Output: Serialize + DeserializeOwned + JsonSchema + Send + 'static;
+
+    /// Does the work. May be called several times for one task, after failures, waits and crashes: what must not happen
+    /// twice belongs in a [step](Context::step).
+    ///
+    /// # Cancel safety
+    /// The future is dropped at an await point when the task waits for long, is cancelled, or the process shuts down.
+    fn run(&self, cx: &Context, input: Self::Input) -> impl Future<Output = Result<Self::Output, Failure>> + Send;
+
+    /// What happens after a failure that is not terminal; three attempts with exponential back-off unless overridden.
+    fn retry(&self) -> RetryPolicy {
+        RetryPolicy::exponential(3)
+    }
+
+    /// How long one attempt may run, waits apart; one hour unless overridden. Afterwards it has failed, retryably.
+    fn timeout(&self) -> Duration {
+        limits::ATTEMPT_TIMEOUT
+    }
+}
+
+type RunFuture<'a> = Pin<Box<dyn Future<Output = Result<Payload, Failure>> + Send + 'a>>;
+
+/// An agent with its types erased; made from any [`Agent`], or by [`agent_fn`].
+#[derive(Clone)]
+pub struct AnyAgent {
+    inner: Arc<dyn Erased>,
+}
+
+trait Erased: Send + Sync {
+    fn name(&self) -> &str;
+    fn input_schema(&self) -> Schema;
+    fn output_schema(&self) -> Schema;
+    fn retry(&self) -> RetryPolicy;
+    fn timeout(&self) -> Duration;
+    fn check(&self, input: &Payload) -> Result<()>;
+    fn run<'a>(&'a self, cx: &'a Context, input: &'a Payload) -> RunFuture<'a>;
+}
+
+impl AnyAgent {
+    /// The agent's name.
+    pub fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    /// The JSON Schema of its input.
+    pub fn input_schema(&self) -> Schema {
+        self.inner.input_schema()
+    }
+
+    /// The JSON Schema of its output.
+    pub fn output_schema(&self) -> Schema {
+        self.inner.output_schema()
+    }
+
+    pub(crate) fn retry(&self) -> RetryPolicy {
+        self.inner.retry()
+    }
+
+    pub(crate) fn timeout(&self) -> Duration {
+        self.inner.timeout()
+    }
+
+    /// Whether the input fits the agent's type.
+    pub(crate) fn check(&self, input: &Payload) -> Result<()> {
+        self.inner.check(input).map_err(|error| error.with("agent", self.name()))
+    }
+
+    pub(crate) fn run<'a>(&'a self, cx: &'a Context, input: &'a Payload) -> RunFuture<'a> {
+        self.inner.run(cx, input)
+    }
+}
+
+impl fmt::Debug for AnyAgent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AnyAgent").field(&self.name()).finish()
+    }
+}
+
+impl<A: Agent> From<A> for AnyAgent {
+    fn from(agent: A) -> Self {
+        Self { inner: Arc::new(Typed(agent)) }
+    }
+}
+
+struct Typed<A>(A);
+
+impl<A: Agent> Erased for Typed<A> {
+    fn name(&self) -> &str {
+        A::NAME
+    }
+
+    fn input_schema(&self) -> Schema {
+        Schema::of::<A::Input>()
+    }
+
+    fn output_schema(&self) -> Schema {
+        Schema::of::<A::Output>()
+    }
+
+    fn retry(&self) -> RetryPolicy {
+        self.0.retry()
+    }
+
+    fn timeout(&self) -> Duration {
+        self.0.timeout()
+    }
+
+    fn check(&self, input: &Payload) -> Result<()> {
+        input.decode::<A::Input>().map(drop)
+    }
+
+    fn run<'a>(&'a self, cx: &'a Context, input: &'a Payload) -> RunFuture<'a> {
+        Box::pin(async move {
+            let output = self.0.run(cx, decode(input)?).await?;
+            encode(&output)
+        })
+    }
+}
+
+/// The input was checked at submit; that it does not fit now means that the type has changed since. Another attempt of
+/// the same code would not help.
+fn decode<T: DeserializeOwned>(input: &Payload) -> Result<T, Failure> {
+    input.decode().map_err(|error| {
+        Failure::from(error).with_kind(ErrorKind::Drift).into_terminal().with_hint(
+            "the input was accepted by an earlier version of the agent; make the new type read the old form too",
+        )
+    })
+}
+
+fn encode<T: Serialize>(output: &T) -> Result<Payload, Failure> {
+    Payload::encode(output, limits::PAYLOAD_BYTES).map_err(|error| Failure::from(error).into_terminal())
+}
+
+/// Makes an agent of a closure, for small ones.
+///
+/// ```
+/// use hive_orchestration::{Context, Failure, agent_fn};
+///
+/// let shout = agent_fn("shout", async |_cx: Context, text: String| Ok::<_, Failure>(text.to_uppercase()));
+/// assert_eq!(shout.name(), "shout");
+/// ```
+pub fn agent_fn<I, O, F, Fut>(name: impl Into<String>, work: F) -> AnyAgent
+where
+    I: Serialize + DeserializeOwned + JsonSchema + Send + 'static,
+    O: Serialize + DeserializeOwned + JsonSchema + Send + 'static,
+    F: Fn(Context, I) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<O, Failure>> + Send + 'static,
+{
+    AnyAgent { inner: Arc::new(Closure { name: name.into(), work, types: PhantomData }) }
+}
+
+struct Closure<I, O, F> {
+    name: String,
+    work: F,
+    types: PhantomData<fn(I) -> O>,
+}
+
+impl<I, O, F, Fut> Erased for Closure<I, O, F>
+where
+    I: Serialize + DeserializeOwned + JsonSchema + Send + 'static,
+    O: Serialize + DeserializeOwned + JsonSchema + Send + 'static,
+    F: Fn(Context, I) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<O, Failure>> + Send + 'static,
+{
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn input_schema(&self) -> Schema {
+        Schema::of::<I>()
+    }
+
+    fn output_schema(&self) -> Schema {
+        Schema::of::<O>()
+    }
+
+    fn retry(&self) -> RetryPolicy {
+        RetryPolicy::exponential(3)
+    }
+
+    fn timeout(&self) -> Duration {
+        limits::ATTEMPT_TIMEOUT
+    }
+
+    fn check(&self, input: &Payload) -> Result<()> {
+        input.decode::<I>().map(drop)
+    }
+
+    fn run<'a>(&'a self, cx: &'a Context, input: &'a Payload) -> RunFuture<'a> {
+        Box::pin(async move {
+            let output = (self.work)(cx.clone(), decode(input)?).await?;
+            encode(&output)
+        })
+    }
+}

@@ -1,0 +1,197 @@
+//! Agents that call agents: children are durable tasks of their own.
+
+use std::future::{Future, IntoFuture};
+use std::marker::PhantomData;
+use std::pin::Pin;
+
+use hive_core::payload::Payload;
+use hive_errors::{Error, ErrorKind, Failure, Result};
+
+use crate::agent::Agent;
+use crate::context::Context;
+use crate::journal::Kind;
+use crate::limits;
+use crate::queue::read::{self, End};
+use crate::queue::submit::NewTask;
+use crate::queue::wait::Wanted;
+use crate::queue::{self, cancel};
+use crate::task::{Priority, check_name};
+
+/// A child to be: which agent, with which input, how urgent.
+pub struct Call<A: Agent> {
+    input: A::Input,
+    priority: Priority,
+}
+
+impl<A: Agent> Call<A> {
+    /// A call of agent `A`, of medium priority.
+    pub fn new(input: A::Input) -> Self {
+        Self { input, priority: Priority::default() }
+    }
+
+    /// How urgent the child is among all that is ready.
+    #[must_use]
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    fn into_task(self, tenant: &str) -> Result<NewTask> {
+        Ok(NewTask {
+            agent: A::NAME.to_owned(),
+            tenant: tenant.to_owned(),
+            input: Payload::encode(&self.input, limits::PAYLOAD_BYTES)?,
+            priority: self.priority,
+            run_at: None,
+            idempotency: None,
+        })
+    }
+}
+
+impl<A: Agent> std::fmt::Debug for Call<A> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Call").field("agent", &A::NAME).field("priority", &self.priority).finish_non_exhaustive()
+    }
+}
+
+/// Children about to be called; await them. Made by [`Context::map`].
+#[must_use = "children are called when the map is awaited"]
+pub struct Map<'a, A: Agent> {
+    cx: &'a Context,
+    name: &'a str,
+    calls: Vec<Call<A>>,
+    parallel: usize,
+    agent: PhantomData<A>,
+}
+
+impl Context {
+    /// Calls an agent as a child and returns its output. The child is a durable task with attempts and retries of its
+    /// own; it is called once under this name, whatever happens to its caller, and its output is delivered once.
+    ///
+    /// # Failures
+    /// The child's, as a terminal one: its retries are its own business. Terminal also for a name that is not valid or
+    /// an input that is too large.
+    ///
+    /// # Cancel safety
+    /// Dropped, the child goes on; come back to the same name for its output. When the caller ends first it is cancelled.
+    pub async fn call<A: Agent>(&self, name: &str, call: Call<A>) -> Result<A::Output, Failure> {
+        let mut outputs = self.children(name, vec![call], 1).await?;
+        outputs.pop().ok_or_else(|| Failure::terminal("a call came back without an output").with_kind(ErrorKind::Internal))
+    }
+
+    /// Calls an agent once for every item, all at the same time, and returns the outputs in the order of the items.
+    /// The children are made in one commit. At most [`MAP_CHILDREN`](crate::limits::MAP_CHILDREN).
+    ///
+    /// # Failures
+    /// That of the first child that fails, as a terminal one, as soon as it does; the others are cancelled then.
+    ///
+    /// # Cancel safety
+    /// As for [`Context::call`].
+    pub fn map<'a, I, A, F>(&'a self, name: &'a str, items: I, call: F) -> Map<'a, A>
+    where
+        I: IntoIterator,
+        A: Agent,
+        F: FnMut(I::Item) -> Call<A>,
+    {
+        let calls = items.into_iter().map(call).collect();
+        Map { cx: self, name, calls, parallel: usize::MAX, agent: PhantomData }
+    }
+
+    async fn children<A: Agent>(&self, name: &str, calls: Vec<Call<A>>, parallel: usize) -> Result<Vec<A::Output>, Failure> {
+        check_name("call", name)?;
+        if calls.len() > limits::MAP_CHILDREN {
+            return Err(Failure::terminal("too many children in one map")
+                .with_kind(ErrorKind::LimitReached)
+                .with("name", name)
+                .with("children", calls.len())
+                .with("limit", limits::MAP_CHILDREN));
+        }
+        let key = self.key(Kind::Children, name);
+        let known = self.run.journal().get(&key).is_some();
+        // Inputs are only encoded for children that are not there yet.
+        let tasks = if known {
+            Vec::new()
+        } else {
+            calls.into_iter().map(|call| call.into_task(self.tenant())).collect::<Result<Vec<_>>>()?
+        };
+        self.outcome::<()>(&key, Kind::Children, || Wanted::Children { tasks, parallel }).await?;
+        self.collect::<A>(&key).await.map_err(|failure| failure.with("call", name))
+    }
+
+    async fn collect<A: Agent>(&self, key: &str) -> Result<Vec<A::Output>, Failure> {
+        let _working = self.run.activity.work();
+        let (parent, call) = (self.run.lease().task, key.to_owned());
+        let ends = self.run.db.read(move |db| read::children(db, parent, &call)).await?;
+        let mut outputs = Vec::with_capacity(ends.len());
+        let mut failed = None;
+        let mut open = false;
+        for (index, end) in ends.into_iter().enumerate() {
+            match end {
+                Some(End::Output(output)) => outputs.push(output.decode::<A::Output>()?),
+                // Cancelled siblings are the consequence of a failure, not the failure.
+                Some(End::Failure(_, failure)) => {
+                    let better = failed.as_ref().is_none_or(|(_, known): &(usize, Failure)| {
+                        known.kind() == ErrorKind::Cancelled && failure.kind() != ErrorKind::Cancelled
+                    });
+                    if better {
+                        failed = Some((index, failure));
+                    }
+                }
+                None => open = true,
+            }
+        }
+        let Some((index, failure)) = failed else {
+            if open {
+                return Err(Error::new(ErrorKind::Internal, "a call was resolved before its children ended").into());
+            }
+            return Ok(outputs);
+        };
+        if open {
+            self.cancel_rest(key).await?;
+        }
+        Err(failure.into_terminal().with("agent", A::NAME).with("child", index))
+    }
+
+    async fn cancel_rest(&self, key: &str) -> Result<(), Failure> {
+        let (lease, queue, key) = (self.run.lease(), self.run.queue.clone(), key.to_owned());
+        let cancelled = self
+            .run
+            .db
+            .write(move |tx| {
+                queue::guard(tx, lease)?;
+                cancel::siblings(tx, &queue, lease.task, &key)
+            })
+            .await;
+        match cancelled {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.run.refused(error).await.into()),
+        }
+    }
+}
+
+impl<A: Agent> Map<'_, A> {
+    /// Lets at most `limit` of the children run or wait at the same time; the next starts when one ends.
+    pub fn parallel(mut self, limit: usize) -> Self {
+        self.parallel = limit.max(1);
+        self
+    }
+}
+
+impl<'a, A: Agent> IntoFuture for Map<'a, A> {
+    type Output = Result<Vec<A::Output>, Failure>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move { self.cx.children(self.name, self.calls, self.parallel).await })
+    }
+}
+
+impl<A: Agent> std::fmt::Debug for Map<'_, A> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Map")
+            .field("agent", &A::NAME)
+            .field("name", &self.name)
+            .field("children", &self.calls.len())
+            .finish_non_exhaustive()
+    }
+}

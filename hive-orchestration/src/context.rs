@@ -1,0 +1,146 @@
+//! What an agent may do, and may rely on, while it runs.
+
+mod activity;
+mod drift;
+mod progress;
+mod step;
+mod transaction;
+mod wait;
+
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hive_core::clock::Clock;
+use hive_core::db::Db;
+use hive_core::id::TaskId;
+use hive_core::model::ModelHandle;
+use hive_errors::{Error, ErrorKind};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use self::activity::Activity;
+pub use self::step::{Effect, Step};
+pub use self::wait::{Approval, Signal, Wait};
+use crate::journal::{Journal, Kind};
+use crate::queue::Queue;
+use crate::queue::claim::Claimed;
+use crate::task::Lease;
+
+/// The hand that an agent holds while it runs: its steps, calls, waits and progress.
+///
+/// Cheap to clone; a clone is the same run. What it remembers is kept under the names you give, so code may be edited
+/// and branches may run side by side with `join!` and `select!` while tasks are in flight. Within one run the same name
+/// may be used again: uses are counted. Branches that run *concurrently* and use the same names need a [`Context::scope`]
+/// each, because their order is not fixed.
+///
+/// Code outside steps runs again after every interruption. What a later decision depends on belongs in a step.
+#[derive(Clone)]
+pub struct Context {
+    pub(crate) run: Arc<Run>,
+    /// Prefix of every key, empty or ending in `/`.
+    scope: Arc<str>,
+}
+
+/// One run of a task: from its claim to its end, or to its next long wait.
+pub(crate) struct Run {
+    pub(crate) claimed: Claimed,
+    pub(crate) db: Db,
+    pub(crate) queue: Queue,
+    pub(crate) model: ModelHandle,
+    pub(crate) activity: Activity,
+    pub(crate) stop: CancellationToken,
+    journal: Mutex<Journal>,
+}
+
+impl Run {
+    pub(crate) fn new(
+        claimed: Claimed,
+        db: Db,
+        queue: Queue,
+        model: ModelHandle,
+        stop: CancellationToken,
+        journal: Journal,
+    ) -> Self {
+        Self { claimed, db, queue, model, activity: Activity::default(), stop, journal: Mutex::new(journal) }
+    }
+
+    pub(crate) fn lease(&self) -> Lease {
+        self.claimed.lease
+    }
+
+    pub(crate) fn journal(&self) -> MutexGuard<'_, Journal> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Deals with a write that was refused. A run whose lease is gone has nothing to decide any more: it stops here,
+    /// where the agent's code cannot mistake the refusal for a failure of its own.
+    pub(crate) async fn refused(&self, error: Error) -> Error {
+        if error.kind() == ErrorKind::LeaseLost {
+            self.stop.cancel();
+            std::future::pending::<()>().await;
+        }
+        error
+    }
+}
+
+impl Context {
+    pub(crate) fn new(run: Arc<Run>) -> Self {
+        Self { run, scope: Arc::from("") }
+    }
+
+    /// The task that is being run.
+    pub fn task_id(&self) -> TaskId {
+        self.run.claimed.task.id
+    }
+
+    /// The task at the root of this tree of calls: the correlation id of everything that it causes.
+    pub fn root_id(&self) -> TaskId {
+        self.run.claimed.task.root
+    }
+
+    /// The tenant on whose behalf the task runs.
+    pub fn tenant(&self) -> &str {
+        &self.run.claimed.task.tenant
+    }
+
+    /// How often this task was claimed, this time included. Grows on every retry, wake-up and recovery.
+    pub fn attempt(&self) -> u32 {
+        self.run.claimed.lease.attempt
+    }
+
+    /// The hive's model. Without one configured every call of it fails with `model-missing`.
+    pub fn model(&self) -> &ModelHandle {
+        &self.run.model
+    }
+
+    /// The hive's clock. Its answers differ between runs: ask it inside a step.
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.run.queue.clock
+    }
+
+    /// A key that is the same whenever this task asks for this name, and that no other task is given: what a payment
+    /// provider or another outside service needs to tell a repeated request from a new one.
+    pub fn idempotency_key(&self, name: &str) -> String {
+        format!("{}/{}{name}", self.task_id(), self.scope)
+    }
+
+    /// The same run with names of its own, for branches that run concurrently under `join!` or `select!`.
+    pub fn scope(&self, name: &str) -> Self {
+        Self { run: Arc::clone(&self.run), scope: Arc::from(format!("{}{name}/", self.scope)) }
+    }
+
+    pub(crate) fn key(&self, kind: Kind, name: &str) -> String {
+        self.run.journal().key(kind, &self.scope, name)
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("task", &self.run.claimed.task.id)
+            .field("agent", &self.run.claimed.task.agent)
+            .field("attempt", &self.attempt())
+            .field("scope", &self.scope)
+            .finish_non_exhaustive()
+    }
+}

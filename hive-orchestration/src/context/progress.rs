@@ -1,0 +1,24 @@
+//! Telling how far a task has come.
+
+use hive_errors::Failure;
+
+use super::Context;
+use crate::queue;
+use crate::task::Progress;
+
+impl Context {
+    /// Says that `done` of `total` units are done, for [`TaskHandle::watch`](crate::TaskHandle::watch), the task's status
+    /// and whoever follows `task.progress` events. The latest word stays on record; runs that repeat a part repeat it.
+    ///
+    /// # Cancel safety
+    /// Dropped, the word may or may not be recorded; nothing depends on it.
+    pub async fn progress(&self, done: u64, total: u64, note: impl Into<String>) -> Result<(), Failure> {
+        let progress = Progress::new(done, total, note.into());
+        let (lease, queue, task) = (self.run.lease(), self.run.queue.clone(), self.run.claimed.task.clone());
+        let _working = self.run.activity.work();
+        match self.run.db.write(move |tx| queue::progress(tx, &queue, lease, &task, &progress)).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.run.refused(error).await.into()),
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Effects in the hive's own database: they and their record are one commit, so they happen exactly once.
+
+use hive_core::db::Tx;
+use hive_core::payload::Payload;
+use hive_errors::{Failure, Result as HiveResult};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::Context;
+use super::drift::Recall;
+use crate::journal::{self, Entry, Kind, Standing};
+use crate::limits;
+use crate::queue;
+use crate::task::check_name;
+
+impl Context {
+    /// Runs `work` on the hive's database and remembers its output, in one commit: either both are on disk or neither.
+    ///
+    /// The closure runs on the writer's thread and must own what it needs (`move`). It must be short; it cannot await.
+    ///
+    /// # Failures
+    /// The closure's own error, with everything it wrote undone.
+    ///
+    /// # Cancel safety
+    /// Dropped before the answer, the transaction may commit or not; when the task comes back to it, the record tells.
+    pub async fn transaction<T, F>(&self, name: &str, work: F) -> Result<T, Failure>
+    where
+        T: Serialize + DeserializeOwned + Send + 'static,
+        F: FnOnce(&mut Tx<'_>) -> HiveResult<T> + Send + 'static,
+    {
+        check_name("transaction", name)?;
+        let key = self.key(Kind::Transaction, name);
+        match self.recall::<T>(&key, Kind::Transaction).await {
+            Recall::Done(output) => return Ok(output),
+            Recall::New | Recall::Begun | Recall::Again => {}
+        }
+        let _working = self.run.activity.work();
+        let (lease, now, stored_key) = (self.run.lease(), self.run.queue.clock.now(), key.clone());
+        let committed = self
+            .run
+            .db
+            .write(move |tx| {
+                // A zombie must not even read its way into the user's code.
+                queue::guard(tx, lease)?;
+                let output = work(tx)?;
+                let value = Payload::encode(&output, limits::PAYLOAD_BYTES)?;
+                let type_name = std::any::type_name::<T>();
+                journal::record(tx, lease, now, &stored_key, Kind::Transaction, type_name, &value)?;
+                Ok((output, value))
+            })
+            .await;
+        match committed {
+            Ok((output, value)) => {
+                let entry = Entry { kind: Kind::Transaction, standing: Standing::Done, value: Some(value) };
+                self.run.journal().put(key, entry);
+                Ok(output)
+            }
+            Err(error) => Err(Failure::from(self.run.refused(error).await).with("transaction", name)),
+        }
+    }
+}

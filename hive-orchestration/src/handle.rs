@@ -1,0 +1,197 @@
+//! A task seen from outside: its result, its status, and what can be said to it.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use hive_core::id::TaskId;
+use hive_core::payload::Payload;
+use hive_errors::{Error, ErrorKind, Result};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+
+use crate::context::Signal;
+use crate::limits;
+use crate::queue::read::{self, End};
+use crate::queue::{cancel, wait};
+use crate::task::{TaskState, TaskStatus};
+use crate::worker::Shop;
+
+/// A submitted task whose output is a `T`. Cheap to clone; dropping it does nothing to the task.
+pub struct TaskHandle<T> {
+    id: TaskId,
+    shop: Arc<Shop>,
+    output: PhantomData<fn() -> T>,
+}
+
+impl<T> TaskHandle<T> {
+    pub(crate) fn new(id: TaskId, shop: Arc<Shop>) -> Self {
+        Self { id, shop, output: PhantomData }
+    }
+
+    /// The task's id. Keep it to come back to the task from another process with [`Hive::task`](crate::Hive::task).
+    pub fn id(&self) -> TaskId {
+        self.id
+    }
+
+    /// Where the task stands at this moment.
+    pub async fn status(&self) -> Result<TaskStatus> {
+        let id = self.id;
+        self.shop.db.read(move |db| read::status(db, id)).await
+    }
+
+    /// Ends the task and everything below it. Runs under way are stopped at their next await point, and nothing they
+    /// write afterwards is accepted. Returns `false` when the task had ended already.
+    ///
+    /// # Cancel safety
+    /// Dropped, the task may be cancelled or not.
+    pub async fn cancel(&self) -> Result<bool> {
+        let (id, queue) = (self.id, self.shop.queue.clone());
+        self.shop.db.write(move |tx| cancel::cancel(tx, &queue, id)).await
+    }
+
+    /// Sends a value to the task. It wakes the oldest wait for that signal; one that comes before is kept.
+    ///
+    /// # Errors
+    /// `conflict` when the task has ended; `payload-too-large`.
+    pub async fn signal<S: Serialize>(&self, signal: &Signal<S>, value: &S) -> Result<()> {
+        let value = Payload::encode(value, limits::PAYLOAD_BYTES)?;
+        let (id, queue, name) = (self.id, self.shop.queue.clone(), signal.name().to_owned());
+        self.shop.db.write(move |tx| wait::signal(tx, &queue, id, &name, &value)).await
+    }
+
+    /// Decides on a step that is held: its outcome is not known, or its record no longer fits the code. The step's name
+    /// is in the status, under [`waiting_for`](TaskStatus::waiting_for).
+    ///
+    /// # Errors
+    /// `not-found` when the task holds no such step.
+    pub async fn decide(&self, step: &str, decision: Decision) -> Result<()> {
+        let value = match decision {
+            Decision::Adopt(value) => Some(Payload::encode(&value, limits::PAYLOAD_BYTES)?),
+            Decision::Rerun => None,
+        };
+        let (id, queue, step) = (self.id, self.shop.queue.clone(), step.to_owned());
+        self.shop.db.write(move |tx| wait::decide(tx, &queue, id, &step, value.as_ref())).await
+    }
+
+    /// Follows the task from now on: its status at once, then after every change.
+    pub fn watch(&self) -> Watch {
+        Watch { id: self.id, shop: Arc::clone(&self.shop), changes: self.shop.queue.wakeups.watch(self.id), last: None }
+    }
+}
+
+impl<T: DeserializeOwned> TaskHandle<T> {
+    /// Waits for the task to end and returns its output. It may take as long as the task; bound it with a timeout of
+    /// your own where that matters.
+    ///
+    /// # Errors
+    /// `agent-failed`, or the kind that the agent gave, when it failed; `task-dead` when its attempts are used up;
+    /// `cancelled`; `shutting-down` when the hive closes first (the task itself goes on at the next start).
+    ///
+    /// # Cancel safety
+    /// Dropped, nothing happens to the task; ask again.
+    pub async fn result(&self) -> Result<T> {
+        let mut changes = self.shop.queue.wakeups.watch(self.id);
+        loop {
+            let id = self.id;
+            // Looked at after the watch began, so that no end can fall between.
+            match self.shop.db.read(move |db| read::end(db, id)).await? {
+                Some(End::Output(output)) => return output.decode(),
+                Some(End::Failure(state, failure)) => return Err(self.ended(state, failure)),
+                None => {}
+            }
+            tokio::select! {
+                _ = changes.changed() => {}
+                () = self.shop.closed.cancelled() => return Err(closed(self.id)),
+            }
+        }
+    }
+
+    fn ended(&self, state: TaskState, failure: hive_errors::Failure) -> Error {
+        let error = match state {
+            TaskState::Dead => {
+                let hint = failure.hint().to_owned();
+                Error::new(ErrorKind::TaskDead, "the task's attempts are used up")
+                    .with_source(failure.into_error())
+                    .with_hint(hint)
+            }
+            TaskState::Failed
+            | TaskState::Cancelled
+            | TaskState::Scheduled
+            | TaskState::Queued
+            | TaskState::Running
+            | TaskState::Waiting
+            | TaskState::Succeeded => failure.into_error(),
+        };
+        error.with("task", self.id)
+    }
+}
+
+fn closed(id: TaskId) -> Error {
+    Error::new(ErrorKind::ShuttingDown, "the hive was closed before the task ended")
+        .with("task", id)
+        .with_hint("open the hive again; the task goes on by itself, and `Hive::task` finds it by its id")
+}
+
+impl<T> Clone for TaskHandle<T> {
+    fn clone(&self) -> Self {
+        Self::new(self.id, Arc::clone(&self.shop))
+    }
+}
+
+impl<T> fmt::Debug for TaskHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TaskHandle").field(&self.id).finish()
+    }
+}
+
+/// A person's word on a step that is held.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Decision {
+    /// The step took effect, and this is its output.
+    Adopt(serde_json::Value),
+    /// The step did not take effect, or may be done again: run it.
+    Rerun,
+}
+
+/// A task's changes. Made by [`TaskHandle::watch`].
+pub struct Watch {
+    id: TaskId,
+    shop: Arc<Shop>,
+    changes: watch::Receiver<u64>,
+    last: Option<TaskState>,
+}
+
+impl Watch {
+    /// The status after the next change; the present one at the first call. `None` once the task has ended and its final
+    /// status was given. Changes that follow each other closely may be seen as one.
+    ///
+    /// # Errors
+    /// `shutting-down` when the hive closes before the task has ended.
+    ///
+    /// # Cancel safety
+    /// Dropped, no change is lost: the next call tells of it.
+    pub async fn next(&mut self) -> Result<Option<TaskStatus>> {
+        if self.last.is_some_and(TaskState::is_final) {
+            return Ok(None);
+        }
+        if self.last.is_some() {
+            tokio::select! {
+                _ = self.changes.changed() => {}
+                () = self.shop.closed.cancelled() => return Err(closed(self.id)),
+            }
+        }
+        let id = self.id;
+        let status = self.shop.db.read(move |db| read::status(db, id)).await?;
+        self.last = Some(status.state);
+        Ok(Some(status))
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").field("task", &self.id).field("last", &self.last).finish_non_exhaustive()
+    }
+}

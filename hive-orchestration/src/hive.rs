@@ -1,0 +1,257 @@
+//! The hive: opened with a builder, started, given tasks, shut down.
+
+mod no_model;
+mod submit;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hive_bus::Bus;
+use hive_core::clock::{Clock, SystemClock};
+use hive_core::db::{self, Db, Migrations};
+use hive_core::id::{IdSource, InstanceId, TaskId};
+use hive_core::model::ModelHandle;
+use hive_core::rng::{Rng, SystemRng};
+use hive_errors::{Error, ErrorKind, Result};
+use serde::Serialize;
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+pub use self::submit::Submit;
+use crate::agent::{Agent, AnyAgent};
+use crate::handle::TaskHandle;
+use crate::limits;
+use crate::queue::{Queue, read, recover, schema};
+use crate::registry::Registry;
+use crate::task::TaskState;
+use crate::wake::Wakeups;
+use crate::worker::{self, Shop};
+
+/// Describes a hive before it is started. Made by [`Hive::open`].
+#[must_use = "a hive does nothing until it is started"]
+pub struct Builder {
+    path: PathBuf,
+    agents: Vec<AnyAgent>,
+    migrations: Vec<&'static Migrations>,
+    model: Option<ModelHandle>,
+    concurrency: usize,
+    drain: Duration,
+    clock: Arc<dyn Clock>,
+    rng: Arc<dyn Rng>,
+}
+
+impl Builder {
+    /// Adds an agent, by its type or made with [`agent_fn`](crate::agent_fn).
+    pub fn agent(mut self, agent: impl Into<AnyAgent>) -> Self {
+        self.agents.push(agent.into());
+        self
+    }
+
+    /// The model behind [`Context::model`](crate::Context::model). None unless set.
+    pub fn model(mut self, model: impl Into<ModelHandle>) -> Self {
+        self.model = Some(model.into());
+        self
+    }
+
+    /// How many attempts run at once; [`CONCURRENCY`](crate::limits::CONCURRENCY) unless set. Tasks that wait do not count.
+    pub fn concurrency(mut self, limit: usize) -> Self {
+        self.concurrency = limit;
+        self
+    }
+
+    /// How long a shutdown lets running attempts go on before it hands them back; [`DRAIN`](crate::limits::DRAIN) unless set.
+    pub fn drain(mut self, limit: Duration) -> Self {
+        self.drain = limit;
+        self
+    }
+
+    /// Adds tables of your own to the hive's database, for [`Context::transaction`](crate::Context::transaction).
+    pub fn migrations(mut self, set: &'static Migrations) -> Self {
+        self.migrations.push(set);
+        self
+    }
+
+    /// Where time comes from; the system unless set.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Where randomness comes from; the system unless set.
+    pub fn rng(mut self, rng: Arc<dyn Rng>) -> Self {
+        self.rng = rng;
+        self
+    }
+
+    /// Opens the database, takes back at once what a dead process left running, and starts the workers.
+    ///
+    /// # Errors
+    /// Those of [`Db::open`](hive_core::db::Db::open); `conflict` when two agents share a name; `invalid-input` for a name
+    /// or a concurrency that is not valid. Nothing runs then.
+    pub async fn start(self) -> Result<Hive> {
+        let mut registry = Registry::default();
+        for agent in self.agents {
+            registry.add(agent)?;
+        }
+        if self.concurrency == 0 || self.concurrency > Semaphore::MAX_PERMITS {
+            return Err(Error::new(ErrorKind::InvalidInput, "the concurrency is out of range")
+                .with("concurrency", self.concurrency)
+                .with("least", 1));
+        }
+        let mut options = db::Options::file(self.path)
+            .clock(Arc::clone(&self.clock))
+            .migrations(&hive_bus::MIGRATIONS)
+            .migrations(&schema::MIGRATIONS);
+        for set in self.migrations {
+            options = options.migrations(set);
+        }
+        let db = Db::open(options).await?;
+        let ids = IdSource::new(Arc::clone(&self.clock), Arc::clone(&self.rng));
+        let bus = Bus::open(db.clone(), Arc::clone(&self.clock), ids.clone()).await?;
+        let (instance, now) = (ids.next::<InstanceId>(), self.clock.now());
+        let epoch = db.write(move |tx| recover::begin_epoch(tx, instance, now)).await?;
+        let queue =
+            Queue { bus, clock: self.clock, rng: self.rng, ids, instance, wakeups: Arc::new(Wakeups::default()), epoch };
+        let names: Vec<String> = registry.names().map(str::to_owned).collect();
+        let recovering = queue.clone();
+        let recovered = db
+            .write(move |tx| {
+                let names: Vec<&str> = names.iter().map(String::as_str).collect();
+                recover::recover(tx, &recovering, &names)
+            })
+            .await?;
+        if recovered > 0 {
+            tracing::info!(recovered, epoch, "took back what the last process left running");
+        }
+        let shop = Arc::new(Shop {
+            db,
+            queue,
+            registry,
+            model: self.model.unwrap_or_else(|| ModelHandle::new(no_model::NoModel)),
+            slots: Arc::new(Semaphore::new(self.concurrency)),
+            drain: self.drain,
+            draining: CancellationToken::new(),
+            closed: CancellationToken::new(),
+        });
+        let server = tokio::spawn(worker::serve(Arc::clone(&shop)));
+        let guard = shop.draining.clone().drop_guard();
+        Ok(Hive { inner: Arc::new(Inner { shop, recovered, server: Mutex::new(Some(server)), _guard: guard }) })
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("path", &self.path)
+            .field("agents", &self.agents)
+            .field("concurrency", &self.concurrency)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A running hive. Cheap to clone. When the last clone is dropped without [`Hive::shutdown`], the hive drains by itself
+/// as long as the runtime lives.
+#[derive(Clone)]
+pub struct Hive {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shop: Arc<Shop>,
+    recovered: usize,
+    server: Mutex<Option<JoinHandle<Result<()>>>>,
+    _guard: DropGuard,
+}
+
+impl Hive {
+    /// Describes a hive on one SQLite file, which is made when it does not exist. Its folder must exist.
+    pub fn open(path: impl Into<PathBuf>) -> Builder {
+        Builder {
+            path: path.into(),
+            agents: Vec::new(),
+            migrations: Vec::new(),
+            model: None,
+            concurrency: limits::CONCURRENCY,
+            drain: limits::DRAIN,
+            clock: Arc::new(SystemClock),
+            rng: Arc::new(SystemRng),
+        }
+    }
+
+    /// Submits a task for agent `A`; await it. The task is on disk when the handle comes back, and will run whatever
+    /// happens to this process.
+    ///
+    /// # Errors
+    /// `unknown-agent`, `invalid-input` (naming the path), `payload-too-large`, `conflict` (see
+    /// [`Submit::idempotency_key`]). Nothing was written then.
+    pub fn submit<A: Agent>(&self, input: A::Input) -> Submit<A::Output> {
+        Submit::new(self.clone(), A::NAME.to_owned(), &input)
+    }
+
+    /// Submits a task for an agent known by name only. The input is checked against the agent's type.
+    pub fn submit_named(&self, agent: impl Into<String>, input: &impl Serialize) -> Submit<serde_json::Value> {
+        Submit::new(self.clone(), agent.into(), input)
+    }
+
+    /// The task with this id, submitted here or by an earlier process. Whether it exists shows at the first question.
+    pub fn task<T>(&self, id: TaskId) -> TaskHandle<T> {
+        TaskHandle::new(id, Arc::clone(&self.inner.shop))
+    }
+
+    /// How many tasks are in each state: of one tree of calls, or of all.
+    pub async fn counts(&self, root: Option<TaskId>) -> Result<Vec<(TaskState, u64)>> {
+        self.inner.shop.db.read(move |db| read::counts(db, root)).await
+    }
+
+    /// How many runs of a dead process were taken back when this hive was started.
+    pub fn recovered(&self) -> usize {
+        self.inner.recovered
+    }
+
+    /// The agents, by name.
+    pub fn agents(&self) -> impl Iterator<Item = &AnyAgent> {
+        self.inner.shop.registry.all()
+    }
+
+    /// The hive's events.
+    pub fn bus(&self) -> &Bus {
+        &self.inner.shop.queue.bus
+    }
+
+    /// The hive's database, for tables of your own.
+    pub fn db(&self) -> &Db {
+        &self.inner.shop.db
+    }
+
+    /// Takes no more tasks from the queue, lets running attempts end for the drain time, hands the rest back, and closes
+    /// the database. What is not done goes on at the next start. Calling it twice is no error.
+    ///
+    /// # Cancel safety
+    /// Dropped, the shutdown goes on by itself.
+    pub async fn shutdown(&self) -> Result<()> {
+        self.inner.shop.draining.cancel();
+        let server = self.inner.server.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match server {
+            Some(server) => server
+                .await
+                .map_err(|e| Error::new(ErrorKind::Panic, "the dispatcher died").with_source(e))?,
+            None => {
+                self.inner.shop.closed.cancelled().await;
+                Ok(())
+            }
+        }
+    }
+
+    pub(crate) fn shop(&self) -> &Arc<Shop> {
+        &self.inner.shop
+    }
+}
+
+impl fmt::Debug for Hive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hive").field("db", &self.inner.shop.db).field("agents", &self.inner.shop.registry).finish()
+    }
+}

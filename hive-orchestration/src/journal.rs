@@ -1,0 +1,155 @@
+//! What a task remembers: its steps and waits, by key.
+//!
+//! A key is `kind:scope/name#occurrence`. It does not depend on the order in which steps run, so `join!`, `select!` and
+//! edits of the code stay legal.
+
+
+use std::collections::HashMap;
+
+use hive_core::clock::Timestamp;
+use hive_core::db::{Snapshot, Tx};
+use hive_core::payload::Payload;
+use hive_errors::{Error, ErrorKind, Result};
+
+use crate::queue;
+use crate::task::Lease;
+
+/// What made an entry. An entry that is asked for as another kind has drifted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Step,
+    /// A step that must not run twice: its start is on record before it runs.
+    Once,
+    Transaction,
+    Timer,
+    Signal,
+    Children,
+}
+
+impl Kind {
+    pub(crate) const fn code(self) -> i64 {
+        match self {
+            Self::Step => 0,
+            Self::Once => 1,
+            Self::Transaction => 2,
+            Self::Timer => 3,
+            Self::Signal => 4,
+            Self::Children => 5,
+        }
+    }
+
+    pub(crate) fn from_code(code: i64) -> Result<Self> {
+        Ok(match code {
+            0 => Self::Step,
+            1 => Self::Once,
+            2 => Self::Transaction,
+            3 => Self::Timer,
+            4 => Self::Signal,
+            5 => Self::Children,
+            other => return Err(Error::new(ErrorKind::Corrupt, "a journal entry has an unknown kind").with("kind", other)),
+        })
+    }
+
+    /// The word in the key and in reports.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Step | Self::Once => "step",
+            Self::Transaction => "transaction",
+            Self::Timer => "sleep",
+            Self::Signal => "wait",
+            Self::Children => "call",
+        }
+    }
+}
+
+/// How far an entry has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Begun, or waited for.
+    Pending,
+    /// Done or resolved; `value` holds the outcome.
+    Done,
+    /// A person must decide.
+    Held,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) kind: Kind,
+    pub(crate) standing: Standing,
+    pub(crate) value: Option<Payload>,
+}
+
+/// One run's view of its task's journal, and its count of how often each name was used.
+#[derive(Debug, Default)]
+pub(crate) struct Journal {
+    entries: HashMap<String, Entry>,
+    occurrences: HashMap<String, u32>,
+}
+
+impl Journal {
+    pub(crate) fn load(db: &Snapshot<'_>, task: i64) -> Result<Self> {
+        let entries = db.query("SELECT key, kind, state, value FROM journal WHERE task = ?1", &[&task], |row| {
+            let standing = match row.get::<i64>(2)? {
+                0 => Standing::Pending,
+                3 => Standing::Held,
+                _ => Standing::Done,
+            };
+            Ok((row.get(0)?, Entry { kind: Kind::from_code(row.get(1)?)?, standing, value: row.get(3)? }))
+        })?;
+        Ok(Self { entries: entries.into_iter().collect(), occurrences: HashMap::new() })
+    }
+
+    /// The key of the next use of this name in this run.
+    pub(crate) fn key(&mut self, kind: Kind, scope: &str, name: &str) -> String {
+        let base = format!("{}:{scope}{name}", kind.word());
+        let count = self.occurrences.entry(base.clone()).or_default();
+        *count += 1;
+        format!("{base}#{count}")
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<&Entry> {
+        self.entries.get(key)
+    }
+
+    pub(crate) fn put(&mut self, key: String, entry: Entry) {
+        self.entries.insert(key, entry);
+    }
+}
+
+/// Remembers an outcome, on the lease's strength.
+pub(crate) fn record(
+    tx: &mut Tx<'_>,
+    lease: Lease,
+    now: Timestamp,
+    key: &str,
+    kind: Kind,
+    type_name: &str,
+    value: &Payload,
+) -> Result<()> {
+    let written = tx.execute(
+        "INSERT INTO journal (task, key, kind, state, value, type, at)
+         SELECT ?1, ?4, ?5, 2, ?6, ?7, ?8 FROM task WHERE seq = ?1 AND attempt = ?2 AND epoch = ?3 AND state = 2
+         ON CONFLICT (task, key) DO UPDATE SET kind = ?5, state = 2, value = ?6, type = ?7, note = NULL, at = ?8",
+        &[&lease.task, &lease.attempt, &lease.epoch, &key, &kind.code(), value, &type_name, &now],
+    )?;
+    if written == 0 { Err(lease.lost()) } else { Ok(()) }
+}
+
+/// Notes that a step which must not run twice is about to run.
+pub(crate) fn begin_once(tx: &mut Tx<'_>, lease: Lease, now: Timestamp, key: &str) -> Result<()> {
+    queue::guard(tx, lease)?;
+    tx.execute(
+        "INSERT INTO journal (task, key, kind, state, at) VALUES (?1, ?2, ?3, 0, ?4)
+         ON CONFLICT (task, key) DO UPDATE SET state = 0, value = NULL, note = NULL, at = ?4",
+        &[&lease.task, &key, &Kind::Once.code(), &now],
+    )?;
+    Ok(())
+}
+
+/// Forgets the note of [`begin_once`]: the step came back with an error, so its outcome is known.
+pub(crate) fn forget_once(tx: &mut Tx<'_>, lease: Lease, key: &str) -> Result<()> {
+    queue::guard(tx, lease)?;
+    tx.execute("DELETE FROM journal WHERE task = ?1 AND key = ?2 AND state = 0", &[&lease.task, &key])?;
+    Ok(())
+}

@@ -1,0 +1,45 @@
+//! What would otherwise be unbounded, each with its reason.
+
+use std::time::Duration;
+
+/// Bytes of a task's input, of its output and of a step's output: large enough for a long document, small enough that a
+/// batch of them does not stall the writer. Larger things belong in a file or a blob store, their name in the payload.
+pub const PAYLOAD_BYTES: usize = 1 << 20;
+
+/// Bytes of a name (agent, step, signal, scope): names are written by people and stand in every row of the journal.
+pub const NAME_BYTES: usize = 128;
+
+/// Bytes of an idempotency key: room for a URL or a digest with a prefix.
+pub const KEY_BYTES: usize = 256;
+
+/// Children of one `map`: one commit holds them all, and a parent that wants more should page.
+pub const MAP_CHILDREN: usize = 10_000;
+
+/// Levels of calls below a root task. Deeper is almost always an agent that calls itself without an end.
+pub const CALL_DEPTH: u32 = 64;
+
+/// Attempts that run at once unless the builder says otherwise. Agents mostly wait for models, so more than cores.
+pub const CONCURRENCY: usize = 64;
+
+/// Tasks claimed in one transaction: enough to fill the workers, short enough not to hold other writers up.
+pub const CLAIM_BATCH: usize = 256;
+
+/// Times in a row that a task may be running when its process dies, without a step in between, before it goes to the
+/// dead letters. A crash is seldom the task's fault, but one that brings the process down each time must not do so for ever.
+pub const CRASHES_MAX: u32 = 10;
+
+/// How long an attempt that waits stays in memory before it is parked: shorter waits save the way back, longer ones
+/// must not hold memory.
+pub const PARK_GRACE: Duration = Duration::from_millis(50);
+
+/// Running time of one attempt, waits apart, unless its agent says otherwise.
+pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+
+/// How long a shutdown lets running attempts go on before it hands them back, unless the builder says otherwise.
+pub const DRAIN: Duration = Duration::from_secs(10);
+
+/// How long a task whose agent this hive does not know is put aside before it is looked at again.
+pub const DEFER: Duration = Duration::from_secs(30);
+
+/// The dispatcher looks at the queue at least this often, wake-ups apart: a safety net that costs one indexed read.
+pub const DISPATCH_TICK: Duration = Duration::from_secs(5);

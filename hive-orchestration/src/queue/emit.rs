@@ -1,0 +1,119 @@
+//! The events of a task's life, in the transaction that changes it.
+
+use hive_bus::catalog::{
+    TaskCancelled, TaskDead, TaskFailed, TaskProgress, TaskRecovered, TaskResumed, TaskRetrying, TaskStarted,
+    TaskSubmitted, TaskSucceeded, TaskWaiting, WaitsFor,
+};
+use hive_bus::{NewEvent, TypedEvent};
+use hive_core::clock::Timestamp;
+use hive_core::db::Tx;
+use hive_core::id::TaskId;
+use hive_errors::{Failure, Result};
+
+use super::{Queue, TaskRef};
+use crate::task::Progress;
+
+fn emit<T: TypedEvent>(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef, data: &T) -> Result<()> {
+    let event = NewEvent::of(data)?.tenant(task.tenant.clone()).correlation(task.root).causation(task.id);
+    queue.bus.publish_in(tx, event).map(drop)
+}
+
+pub(super) fn submitted(
+    tx: &mut Tx<'_>,
+    queue: &Queue,
+    task: &TaskRef,
+    parent: Option<TaskId>,
+    not_before: Option<Timestamp>,
+) -> Result<()> {
+    let data = TaskSubmitted { task: task.id, agent: task.agent.clone(), parent, not_before };
+    emit(tx, queue, task, &data)
+}
+
+pub(super) fn started(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef) -> Result<()> {
+    let data = TaskStarted {
+        task: task.id,
+        agent: task.agent.clone(),
+        attempt: task.attempt,
+        instance: Some(queue.instance),
+    };
+    emit(tx, queue, task, &data)
+}
+
+pub(super) fn progress(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef, progress: &Progress) -> Result<()> {
+    let data = TaskProgress {
+        task: task.id,
+        agent: task.agent.clone(),
+        attempt: task.attempt,
+        done: progress.done,
+        total: Some(progress.total),
+        note: Some(progress.note.clone()),
+    };
+    emit(tx, queue, task, &data)
+}
+
+pub(super) fn waiting(
+    tx: &mut Tx<'_>,
+    queue: &Queue,
+    task: &TaskRef,
+    on: WaitsFor,
+    name: Option<String>,
+    until: Option<Timestamp>,
+) -> Result<()> {
+    let data = TaskWaiting { task: task.id, agent: task.agent.clone(), attempt: task.attempt, on, name, until };
+    emit(tx, queue, task, &data)
+}
+
+pub(super) fn resumed(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef) -> Result<()> {
+    emit(tx, queue, task, &TaskResumed { task: task.id, agent: task.agent.clone(), attempt: task.attempt })
+}
+
+pub(super) fn recovered(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef) -> Result<()> {
+    let data = TaskRecovered { task: task.id, agent: task.agent.clone(), attempt: task.attempt, lost: None };
+    emit(tx, queue, task, &data)
+}
+
+pub(super) fn succeeded(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef) -> Result<()> {
+    emit(tx, queue, task, &TaskSucceeded { task: task.id, agent: task.agent.clone(), attempt: task.attempt })
+}
+
+pub(super) fn failed(
+    tx: &mut Tx<'_>,
+    queue: &Queue,
+    task: &TaskRef,
+    failure: &Failure,
+    retry_at: Option<Timestamp>,
+) -> Result<()> {
+    let data = TaskFailed {
+        task: task.id,
+        agent: task.agent.clone(),
+        attempt: task.attempt,
+        code: failure.kind().code().to_owned(),
+        message: failure.message().to_owned(),
+        will_retry: retry_at.is_some(),
+    };
+    emit(tx, queue, task, &data)?;
+    let Some(at) = retry_at else { return Ok(()) };
+    let data = TaskRetrying { task: task.id, agent: task.agent.clone(), attempt: task.attempt, at };
+    emit(tx, queue, task, &data)
+}
+
+pub(super) fn cancelled(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef, reason: &str) -> Result<()> {
+    let data = TaskCancelled {
+        task: task.id,
+        agent: task.agent.clone(),
+        attempt: task.attempt,
+        reason: Some(reason.to_owned()),
+    };
+    emit(tx, queue, task, &data)
+}
+
+pub(super) fn dead(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef, failure: &Failure) -> Result<()> {
+    let data = TaskDead {
+        task: task.id,
+        agent: task.agent.clone(),
+        attempt: task.attempt,
+        code: failure.kind().code().to_owned(),
+        message: failure.message().to_owned(),
+    };
+    emit(tx, queue, task, &data)
+}

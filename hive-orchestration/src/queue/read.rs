@@ -1,0 +1,122 @@
+//! Questions about tasks.
+
+use hive_core::db::Snapshot;
+use hive_core::id::TaskId;
+use hive_core::payload::Payload;
+use hive_errors::{Error, ErrorKind, Failure, Result};
+
+use crate::journal::Kind;
+use crate::task::{Progress, TaskState, TaskStatus, WaitingFor};
+
+/// A task at this moment.
+pub(crate) fn status(db: &Snapshot<'_>, id: TaskId) -> Result<TaskStatus> {
+    let (seq, mut status) = db
+        .query_opt(
+            "SELECT seq, agent, state, attempt, failures, progress, failure, created_at, finished_at
+             FROM task JOIN task_body ON task_body.task = task.seq WHERE id = ?1",
+            &[&id],
+            |row| {
+                let status = TaskStatus {
+                    id,
+                    agent: row.get(1)?,
+                    state: TaskState::from_code(row.get(2)?)?,
+                    attempt: row.get(3)?,
+                    failures: row.get(4)?,
+                    progress: parse::<Progress>(row.get(5)?)?,
+                    waiting_for: Vec::new(),
+                    failure: parse::<Failure>(row.get(6)?)?,
+                    created_at: row.get(7)?,
+                    finished_at: row.get(8)?,
+                };
+                Ok((row.get::<i64>(0)?, status))
+            },
+        )?
+        .ok_or_else(|| Error::new(ErrorKind::NotFound, "no such task").with("task", id))?;
+    if status.state == TaskState::Waiting {
+        status.waiting_for = waiting_for(db, seq)?;
+    }
+    Ok(status)
+}
+
+fn waiting_for(db: &Snapshot<'_>, seq: i64) -> Result<Vec<WaitingFor>> {
+    let waits = db.query(
+        "SELECT key, kind, state, note, wake_at, signal, remaining FROM journal
+         WHERE task = ?1 AND state IN (0, 3) ORDER BY at, key",
+        &[&seq],
+        |row| {
+            if row.get::<i64>(2)? == 3 {
+                return Ok(Some(WaitingFor::Decision {
+                    step: row.get(0)?,
+                    report: row.get::<Option<String>>(3)?.unwrap_or_default(),
+                }));
+            }
+            Ok(match Kind::from_code(row.get(1)?)? {
+                Kind::Timer => Some(WaitingFor::Timer { until: row.get(4)? }),
+                Kind::Signal => {
+                    Some(WaitingFor::Signal { name: row.get(5)?, question: row.get(3)?, until: row.get(4)? })
+                }
+                Kind::Children => Some(WaitingFor::Children { remaining: row.get(6)? }),
+                Kind::Step | Kind::Once | Kind::Transaction => None,
+            })
+        },
+    )?;
+    Ok(waits.into_iter().flatten().collect())
+}
+
+/// How a task ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    Output(Payload),
+    Failure(TaskState, Failure),
+}
+
+/// `None` while it goes on.
+pub(crate) fn end(db: &Snapshot<'_>, id: TaskId) -> Result<Option<End>> {
+    db.query_opt(
+        "SELECT state, output, failure FROM task JOIN task_body ON task_body.task = task.seq WHERE id = ?1",
+        &[&id],
+        |row| end_of(TaskState::from_code(row.get(0)?)?, row.get(1)?, row.get(2)?),
+    )?
+    .ok_or_else(|| Error::new(ErrorKind::NotFound, "no such task").with("task", id))
+}
+
+/// The ends of a call's children, in the order in which they were given.
+pub(crate) fn children(db: &Snapshot<'_>, parent: i64, call: &str) -> Result<Vec<Option<End>>> {
+    db.query(
+        "SELECT state, output, failure FROM task JOIN task_body ON task_body.task = task.seq
+         WHERE parent = ?1 AND call = ?2 ORDER BY ordinal",
+        &[&parent, &call],
+        |row| end_of(TaskState::from_code(row.get(0)?)?, row.get(1)?, row.get(2)?),
+    )
+}
+
+fn end_of(state: TaskState, output: Option<Payload>, failure: Option<String>) -> Result<Option<End>> {
+    Ok(match (state, output) {
+        (TaskState::Scheduled | TaskState::Queued | TaskState::Running | TaskState::Waiting, _) => None,
+        (TaskState::Succeeded, Some(output)) => Some(End::Output(output)),
+        (TaskState::Succeeded, None) => {
+            return Err(Error::new(ErrorKind::Corrupt, "a task succeeded without an output"));
+        }
+        (TaskState::Failed | TaskState::Cancelled | TaskState::Dead, _) => {
+            let failure = parse(failure)?.unwrap_or_else(|| Failure::terminal("the task left no reason"));
+            Some(End::Failure(state, failure))
+        }
+    })
+}
+
+/// How many tasks are in each state, below one root when given.
+pub(crate) fn counts(db: &Snapshot<'_>, root: Option<TaskId>) -> Result<Vec<(TaskState, u64)>> {
+    db.query(
+        "SELECT state, count(*) FROM task WHERE ?1 IS NULL OR root = ?1 GROUP BY state ORDER BY state",
+        &[&root],
+        |row| Ok((TaskState::from_code(row.get(0)?)?, row.get(1)?)),
+    )
+}
+
+fn parse<T: serde::de::DeserializeOwned>(text: Option<String>) -> Result<Option<T>> {
+    text.map(|text| {
+        serde_json::from_str(&text)
+            .map_err(|e| Error::new(ErrorKind::Corrupt, "a task's record cannot be read").with_source(e))
+    })
+    .transpose()
+}

@@ -1,0 +1,93 @@
+//! The tables of tasks. Columns that every transition touches are apart from the bodies, which are written twice.
+
+use hive_core::db::{Migration, Migrations};
+
+/// This crate's tables.
+pub(crate) static MIGRATIONS: Migrations = Migrations {
+    owner: "hive-orchestration",
+    list: &[Migration { version: 1, name: "tasks", up: UP_1, down: DOWN_1 }],
+};
+
+// States: 0 scheduled, 1 queued, 2 running, 3 waiting, 4 succeeded, 5 failed, 6 cancelled, 7 dead (TaskState::code).
+// Every index on the hot path is partial: finished tasks cost a claim nothing.
+const UP_1: &str = "
+CREATE TABLE instance (
+    epoch      INTEGER PRIMARY KEY AUTOINCREMENT,
+    id         BLOB NOT NULL,
+    started_at INTEGER NOT NULL,
+    ended_at   INTEGER
+) STRICT;
+
+CREATE TABLE task (
+    seq         INTEGER PRIMARY KEY AUTOINCREMENT,
+    id          BLOB NOT NULL UNIQUE,
+    tenant      TEXT NOT NULL,
+    agent       TEXT NOT NULL,
+    root        BLOB NOT NULL,
+    parent      INTEGER,
+    call        TEXT,
+    ordinal     INTEGER NOT NULL,
+    depth       INTEGER NOT NULL,
+    state       INTEGER NOT NULL,
+    priority    INTEGER NOT NULL,
+    run_at      INTEGER NOT NULL,
+    deferred    INTEGER NOT NULL DEFAULT 0,
+    attempt     INTEGER NOT NULL DEFAULT 0,
+    epoch       INTEGER NOT NULL DEFAULT 0,
+    failures    INTEGER NOT NULL DEFAULT 0,
+    crashes     INTEGER NOT NULL DEFAULT 0,
+    crash_mark  INTEGER NOT NULL DEFAULT 0,
+    idempotency TEXT,
+    created_at  INTEGER NOT NULL,
+    finished_at INTEGER
+) STRICT;
+CREATE INDEX task_ready ON task (priority DESC, seq) WHERE state = 1;
+CREATE INDEX task_later ON task (run_at) WHERE state = 0;
+CREATE INDEX task_running ON task (epoch) WHERE state = 2;
+CREATE INDEX task_child ON task (parent, call, ordinal) WHERE parent IS NOT NULL;
+CREATE UNIQUE INDEX task_idempotency ON task (tenant, agent, idempotency) WHERE idempotency IS NOT NULL;
+
+CREATE TABLE task_body (
+    task     INTEGER PRIMARY KEY,
+    input    BLOB NOT NULL,
+    output   BLOB,
+    failure  TEXT,
+    progress TEXT
+) STRICT;
+
+-- What a task remembers. state: 0 pending, 1 resolved by somebody else and not seen yet, 2 done, 3 held for a person.
+CREATE TABLE journal (
+    task      INTEGER NOT NULL,
+    key       TEXT NOT NULL,
+    kind      INTEGER NOT NULL,
+    state     INTEGER NOT NULL,
+    value     BLOB,
+    type      TEXT,
+    note      TEXT,
+    wake_at   INTEGER,
+    signal    TEXT,
+    remaining INTEGER,
+    at        INTEGER NOT NULL,
+    PRIMARY KEY (task, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX journal_timer ON journal (wake_at) WHERE state = 0 AND wake_at IS NOT NULL;
+CREATE INDEX journal_signal ON journal (task, signal) WHERE state = 0 AND signal IS NOT NULL;
+
+-- Signals that came before anybody waited for them.
+CREATE TABLE inbox (
+    seq   INTEGER PRIMARY KEY,
+    task  INTEGER NOT NULL,
+    name  TEXT NOT NULL,
+    value BLOB NOT NULL,
+    at    INTEGER NOT NULL
+) STRICT;
+CREATE INDEX inbox_task ON inbox (task, name);
+";
+
+const DOWN_1: &str = "
+DROP TABLE inbox;
+DROP TABLE journal;
+DROP TABLE task_body;
+DROP TABLE task;
+DROP TABLE instance;
+";

@@ -1,0 +1,250 @@
+//! A task waits, and what it waits for comes about.
+
+use hive_bus::catalog::WaitsFor;
+use hive_core::clock::Timestamp;
+use hive_core::db::{Row, Tx};
+use hive_core::id::TaskId;
+use hive_core::payload::Payload;
+use hive_errors::{Error, ErrorKind, Result};
+
+use super::submit::{NewTask, Parent, submit_child};
+use super::{Queue, TaskRef, emit, guard};
+use crate::journal::Kind;
+use crate::task::{Lease, TaskState};
+
+/// Timers fired in one transaction; the dispatcher comes back at once for the rest.
+const TIMERS_BATCH: u64 = 1_000;
+
+/// Something that a run begins to wait for, under the key by which it asks for the outcome.
+#[derive(Debug)]
+pub(crate) struct NewWait {
+    pub(crate) key: String,
+    pub(crate) what: Wanted,
+}
+
+#[derive(Debug)]
+pub(crate) enum Wanted {
+    Timer { until: Timestamp },
+    Signal { name: String, question: Option<String>, until: Option<Timestamp> },
+    Children { tasks: Vec<NewTask>, parallel: usize },
+    /// A person's decision on a step; the report says what happened.
+    Decision { kind: Kind, report: String },
+}
+
+/// An outcome that was not seen yet. A timer, or a wait whose time ran out, has no value.
+#[derive(Debug)]
+pub(crate) struct Resolved {
+    pub(crate) key: String,
+    pub(crate) value: Option<Payload>,
+}
+
+/// What one exchange with the database brought.
+#[derive(Debug)]
+pub(crate) struct Synced {
+    pub(crate) resolved: Vec<Resolved>,
+    /// The task is waiting now and the lease is given up.
+    pub(crate) parked: bool,
+}
+
+/// Registers new waits, collects outcomes and, when `park` and nothing came, lets the lease go: all in one commit, so
+/// that no outcome can fall between.
+pub(crate) fn sync(
+    tx: &mut Tx<'_>,
+    queue: &Queue,
+    lease: Lease,
+    task: &TaskRef,
+    depth: u32,
+    new: Vec<NewWait>,
+    park: bool,
+) -> Result<Synced> {
+    guard(tx, lease)?;
+    for wait in new {
+        register(tx, queue, task, depth, wait)?;
+    }
+    let resolved = tx.query(
+        "UPDATE journal SET state = 2 WHERE task = ?1 AND state = 1 RETURNING key, value",
+        &[&lease.task],
+        |row: &Row<'_>| Ok(Resolved { key: row.get(0)?, value: row.get(1)? }),
+    )?;
+    let parked = park && resolved.is_empty();
+    if parked {
+        tx.execute("UPDATE task SET state = 3, epoch = 0 WHERE seq = ?1", &[&lease.task])?;
+        let (on, name, until) = awaited(tx, lease.task)?;
+        emit::waiting(tx, queue, task, on, name, until)?;
+        let (wakeups, id) = (queue.wakeups.clone(), task.id);
+        tx.on_commit(move || wakeups.changed(id));
+    }
+    // A new timer may be the next to fall due.
+    let wakeups = queue.wakeups.clone();
+    tx.on_commit(move || wakeups.dispatch());
+    Ok(Synced { resolved, parked })
+}
+
+/// What the task waits for first, for its event.
+fn awaited(tx: &Tx<'_>, task: i64) -> Result<(WaitsFor, Option<String>, Option<Timestamp>)> {
+    let first = tx.query_opt(
+        "SELECT kind, state, key, signal, wake_at FROM journal WHERE task = ?1 AND state IN (0, 3)
+         ORDER BY state DESC, at, key LIMIT 1",
+        &[&task],
+        |row| {
+            let (kind, held) = (Kind::from_code(row.get(0)?)?, row.get::<i64>(1)? == 3);
+            let key = row.get::<String>(2)?;
+            Ok(match kind {
+                _ if held => (WaitsFor::Decision, Some(key), None),
+                Kind::Timer => (WaitsFor::Timer, None, row.get(4)?),
+                Kind::Children => (WaitsFor::Child, Some(key), None),
+                Kind::Signal => (WaitsFor::Signal, row.get(3)?, row.get(4)?),
+                Kind::Step | Kind::Once | Kind::Transaction => (WaitsFor::Decision, Some(key), None),
+            })
+        },
+    )?;
+    Ok(first.unwrap_or((WaitsFor::Signal, None, None)))
+}
+
+fn register(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef, depth: u32, wait: NewWait) -> Result<()> {
+    let now = queue.clock.now();
+    let NewWait { key, what } = wait;
+    match what {
+        Wanted::Timer { until } => pend(tx, task.seq, &key, Kind::Timer, now, None, Some(until), None, None),
+        Wanted::Signal { name, question, until } => {
+            pend(tx, task.seq, &key, Kind::Signal, now, question.as_deref(), until, Some(&name), None)?;
+            // It may have come before anybody waited for it.
+            let early = tx.query_opt(
+                "DELETE FROM inbox WHERE seq = (SELECT min(seq) FROM inbox WHERE task = ?1 AND name = ?2) RETURNING value",
+                &[&task.seq, &name],
+                |row| row.get::<Payload>(0),
+            )?;
+            match early {
+                Some(value) => resolve(tx, queue, task.seq, &key, Some(&value)),
+                None => Ok(()),
+            }
+        }
+        Wanted::Children { tasks, parallel } => {
+            let count = tasks.len() as u64;
+            pend(tx, task.seq, &key, Kind::Children, now, None, None, None, Some(count))?;
+            for (ordinal, child) in tasks.iter().enumerate() {
+                let parent =
+                    Parent { seq: task.seq, root: task.root, depth, call: &key, ordinal, held: ordinal >= parallel };
+                submit_child(tx, queue, child, parent)?;
+            }
+            if count == 0 { resolve(tx, queue, task.seq, &key, None) } else { Ok(()) }
+        }
+        Wanted::Decision { kind, report } => {
+            tx.execute(
+                "INSERT INTO journal (task, key, kind, state, note, at) VALUES (?1, ?2, ?3, 3, ?4, ?5)
+                 ON CONFLICT (task, key) DO UPDATE SET state = 3, note = ?4",
+                &[&task.seq, &key, &kind.code(), &report, &now],
+            )?;
+            Ok(())
+        }
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "one per column of the row it writes")]
+fn pend(
+    tx: &mut Tx<'_>,
+    task: i64,
+    key: &str,
+    kind: Kind,
+    now: Timestamp,
+    note: Option<&str>,
+    wake_at: Option<Timestamp>,
+    signal: Option<&str>,
+    remaining: Option<u64>,
+) -> Result<()> {
+    tx.execute(
+        "INSERT INTO journal (task, key, kind, state, note, wake_at, signal, remaining, at)
+         VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6, ?7, ?8)",
+        &[&task, &key, &kind.code(), &note, &wake_at, &signal, &remaining, &now],
+    )?;
+    Ok(())
+}
+
+/// Settles a pending wait; the first to do so wins. The task is woken when it is parked, told when it is running.
+pub(super) fn resolve(tx: &mut Tx<'_>, queue: &Queue, task: i64, key: &str, value: Option<&Payload>) -> Result<()> {
+    let settled = tx.execute(
+        "UPDATE journal SET state = 1, value = ?3, note = NULL WHERE task = ?1 AND key = ?2 AND state IN (0, 3)",
+        &[&task, &key, &value],
+    )?;
+    if settled > 0 { wake(tx, queue, task) } else { Ok(()) }
+}
+
+fn wake(tx: &mut Tx<'_>, queue: &Queue, task: i64) -> Result<()> {
+    let parked = tx.query_opt(
+        "UPDATE task SET state = 1 WHERE seq = ?1 AND state = 3 RETURNING seq, id, root, agent, tenant, attempt",
+        &[&task],
+        super::task_ref,
+    )?;
+    let wakeups = queue.wakeups.clone();
+    match parked {
+        Some(parked) => {
+            emit::resumed(tx, queue, &parked)?;
+            tx.on_commit(move || {
+                wakeups.dispatch();
+                wakeups.changed(parked.id);
+            });
+        }
+        None => tx.on_commit(move || wakeups.resolved(task)),
+    }
+    Ok(())
+}
+
+/// Settles every wait whose time has come.
+pub(super) fn fire_timers(tx: &mut Tx<'_>, queue: &Queue, now: Timestamp) -> Result<()> {
+    let due = tx.query(
+        "SELECT task, key FROM journal WHERE state = 0 AND wake_at IS NOT NULL AND wake_at <= ?1 ORDER BY wake_at LIMIT ?2",
+        &[&now, &TIMERS_BATCH],
+        |row| Ok((row.get::<i64>(0)?, row.get::<String>(1)?)),
+    )?;
+    for (task, key) in due {
+        resolve(tx, queue, task, &key, None)?;
+    }
+    Ok(())
+}
+
+/// Sends a named value to a task: to the oldest wait for that name, or into the inbox until somebody waits for it.
+pub(crate) fn signal(tx: &mut Tx<'_>, queue: &Queue, id: TaskId, name: &str, value: &Payload) -> Result<()> {
+    let task = live(tx, id)?;
+    let waiting = tx.query_opt(
+        "SELECT key FROM journal WHERE task = ?1 AND state = 0 AND signal = ?2 ORDER BY at, key LIMIT 1",
+        &[&task, &name],
+        |row| row.get::<String>(0),
+    )?;
+    match waiting {
+        Some(key) => resolve(tx, queue, task, &key, Some(value)),
+        None => {
+            tx.execute(
+                "INSERT INTO inbox (task, name, value, at) VALUES (?1, ?2, ?3, ?4)",
+                &[&task, &name, value, &queue.clock.now()],
+            )?;
+            Ok(())
+        }
+    }
+}
+
+/// Settles a step that is held for a person: with a value, or without one to let it run.
+pub(crate) fn decide(tx: &mut Tx<'_>, queue: &Queue, id: TaskId, key: &str, value: Option<&Payload>) -> Result<()> {
+    let task = live(tx, id)?;
+    tx.query_opt("SELECT 1 FROM journal WHERE task = ?1 AND key = ?2 AND state = 3", &[&task, &key], |_| Ok(()))?
+        .ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, "the task holds no such step for a decision")
+                .with("task", id)
+                .with("step", key)
+                .with_hint("take the step's name from the task's status, under waiting_for")
+        })?;
+    resolve(tx, queue, task, key, value)
+}
+
+fn live(tx: &Tx<'_>, id: TaskId) -> Result<i64> {
+    let (seq, state) = tx
+        .query_opt("SELECT seq, state FROM task WHERE id = ?1", &[&id], |row| {
+            Ok((row.get::<i64>(0)?, TaskState::from_code(row.get(1)?)?))
+        })?
+        .ok_or_else(|| Error::new(ErrorKind::NotFound, "no such task").with("task", id))?;
+    if state.is_final() {
+        return Err(Error::new(ErrorKind::Conflict, "the task has ended and takes no signals")
+            .with("task", id)
+            .with("state", format!("{state:?}").to_lowercase()));
+    }
+    Ok(seq)
+}

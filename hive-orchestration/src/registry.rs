@@ -1,0 +1,62 @@
+//! Which agents this hive has.
+
+use std::collections::BTreeMap;
+
+use hive_core::payload::Payload;
+use hive_errors::{Error, ErrorKind, Result};
+
+use crate::agent::AnyAgent;
+use crate::task::check_name;
+
+/// The agents by name. Fixed once the hive has started.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    agents: BTreeMap<String, AnyAgent>,
+}
+
+impl Registry {
+    /// # Errors
+    /// `invalid-input` for a name that is not valid; `conflict` for one that is taken.
+    pub(crate) fn add(&mut self, agent: AnyAgent) -> Result<()> {
+        check_name("agent", agent.name())?;
+        if self.agents.contains_key(agent.name()) {
+            return Err(Error::new(ErrorKind::Conflict, "two agents have the same name")
+                .with("agent", agent.name())
+                .with_hint("give each agent a name of its own"));
+        }
+        self.agents.insert(agent.name().to_owned(), agent);
+        Ok(())
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&AnyAgent> {
+        self.agents.get(name)
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.agents.keys().map(String::as_str)
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &AnyAgent> {
+        self.agents.values()
+    }
+
+    /// Checks a submission before anything is written.
+    ///
+    /// # Errors
+    /// `unknown-agent`, naming the nearest one; `invalid-input`, naming the path that does not fit.
+    pub(crate) fn check(&self, agent: &str, input: &Payload) -> Result<()> {
+        match self.agents.get(agent) {
+            Some(found) => found.check(input),
+            None => Err(self.unknown(agent)),
+        }
+    }
+
+    fn unknown(&self, agent: &str) -> Error {
+        let error = Error::new(ErrorKind::UnknownAgent, "no such agent in this hive")
+            .with("agent", format!("{:.100}", agent.escape_debug()));
+        match hive_core::nearest::nearest(agent, self.names()) {
+            Some(near) => error.with_hint(format!("did you mean `{near}`? agents are added with `Hive::open(…).agent(…)`")),
+            None => error.with_hint("add it with `Hive::open(…).agent(…)` before the hive is started"),
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Workers: claim what is ready, run it, write down how it ended.
+
+mod drive;
+
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hive_core::clock::Timestamp;
+use hive_core::db::Db;
+use hive_core::model::ModelHandle;
+use hive_errors::{Result, RetryPolicy};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::limits;
+use crate::queue::claim::{self, Claims};
+use crate::queue::{Queue, recover};
+use crate::registry::Registry;
+
+/// What every run of this process shares.
+#[derive(Debug)]
+pub(crate) struct Shop {
+    pub(crate) db: Db,
+    pub(crate) queue: Queue,
+    pub(crate) registry: Registry,
+    pub(crate) model: ModelHandle,
+    pub(crate) slots: Arc<Semaphore>,
+    pub(crate) drain: Duration,
+    /// No new runs; those under way may end.
+    pub(crate) draining: CancellationToken,
+    /// Everything has ended and the database is closed.
+    pub(crate) closed: CancellationToken,
+}
+
+/// Claims and runs until the hive drains, then hands back what did not end in time and closes the database.
+pub(crate) async fn serve(shop: Arc<Shop>) -> Result<()> {
+    let mut runs = JoinSet::new();
+    // A database that fails is asked again at growing intervals, for as long as the hive is open.
+    let backoff = RetryPolicy::exponential(u32::MAX).with_cap(limits::DISPATCH_TICK);
+    let mut failures = 0;
+    while !shop.draining.is_cancelled() {
+        while let Some(ended) = runs.try_join_next() {
+            log_panic(ended);
+        }
+        let wait = match claim_and_start(&shop, &mut runs).await {
+            Ok(Next::AtOnce) => continue,
+            Ok(Next::NotBefore(due)) => {
+                failures = 0;
+                due.map_or(limits::DISPATCH_TICK, |due| due.since(shop.queue.clock.now()))
+            }
+            Err(error) => {
+                failures += 1;
+                tracing::error!(%error, failures, "the queue could not be read");
+                backoff.delay_after(failures, shop.queue.rng.next_u64(), None).unwrap_or(limits::DISPATCH_TICK)
+            }
+        };
+        tokio::select! {
+            () = shop.draining.cancelled() => {}
+            () = shop.queue.wakeups.dispatched(), if failures == 0 => {}
+            () = shop.queue.clock.sleep(wait.min(limits::DISPATCH_TICK)) => {}
+            Some(ended) = runs.join_next() => log_panic(ended),
+        }
+    }
+    drain(&shop, runs).await;
+    let queue = shop.queue.clone();
+    let ended = shop.db.write(move |tx| recover::end_epoch(tx, &queue)).await;
+    let closed = shop.db.close().await;
+    shop.closed.cancel();
+    ended.and(closed)
+}
+
+enum Next {
+    /// There may be more.
+    AtOnce,
+    /// Nothing until something happens, or this timer falls due.
+    NotBefore(Option<Timestamp>),
+}
+
+async fn claim_and_start(shop: &Arc<Shop>, runs: &mut JoinSet<()>) -> Result<Next> {
+    // Permits first: a claimed task must never wait for a worker.
+    let free = shop.slots.available_permits().min(limits::CLAIM_BATCH);
+    let count = u32::try_from(free).unwrap_or(u32::MAX);
+    let Ok(mut permits) = Arc::clone(&shop.slots).try_acquire_many_owned(count) else { return Ok(Next::AtOnce) };
+    if free == 0 {
+        // Timers still fall due while every worker is busy; they only need a worker afterwards.
+        return Ok(Next::NotBefore(None));
+    }
+    let claimant = Arc::clone(shop);
+    let claims: Claims = shop
+        .db
+        .write(move |tx| claim::claim(tx, &claimant.queue, free, |agent| claimant.registry.get(agent).is_some()))
+        .await?;
+    let more = claims.more;
+    for claimed in claims.tasks {
+        // Invariant: no more is claimed than there are permits.
+        let Some(permit) = permits.split(1) else { break };
+        runs.spawn(drive::run(Arc::clone(shop), claimed, permit));
+    }
+    drop(permits);
+    Ok(if more { Next::AtOnce } else { Next::NotBefore(claims.next_due) })
+}
+
+/// Lets runs end for a while, then takes their leases back so that the next process can go on at once.
+async fn drain(shop: &Shop, mut runs: JoinSet<()>) {
+    let ended = hive_core::clock::timeout(&*shop.queue.clock, shop.drain, async {
+        while let Some(ended) = runs.join_next().await {
+            log_panic(ended);
+        }
+    });
+    if ended.await.is_ok() {
+        return;
+    }
+    tracing::info!(left = runs.len(), "runs that did not end in time are handed back");
+    shop.queue.wakeups.stop_all();
+    let stopped = hive_core::clock::timeout(&*shop.queue.clock, limits::DRAIN, async {
+        while let Some(ended) = runs.join_next().await {
+            log_panic(ended);
+        }
+    });
+    if stopped.await.is_err() {
+        // They block without awaiting. Their leases fall at the next open.
+        tracing::warn!(left = runs.len(), "runs that do not await were abandoned");
+        runs.shutdown().await;
+    }
+}
+
+fn log_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a worker died; its task is recovered at the next open");
+    }
+}

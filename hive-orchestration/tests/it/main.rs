@@ -1,0 +1,9 @@
+//! Hives on real databases, seen from outside.
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+mod bad_input;
+mod engine;
+mod kit;
+mod quickstart;
+mod recovery;
+mod waiting;
