@@ -22,14 +22,14 @@ use crate::task::{Reply, Task};
 ///     type Output = String;
 ///
 ///     async fn run(&self, cx: &Context, text: String) -> Result<String, Failure> {
-///         cx.progress(1, 1, "shouted");
+///         cx.progress(1, 1, "shouted").await?;
 ///         Ok(text.to_uppercase())
 ///     }
 /// }
 /// ```
 ///
-/// What differs from a native agent: other agents are called by name, there is no `sleep`, `wait` or `transaction`, and a
-/// step has no retry policy of its own, because what fails in an attempt is tried again by the hive.
+/// What differs from a native agent: there is no `sleep`, `wait`, `transaction` or `scope`, and a step has neither a
+/// retry policy nor a timeout of its own, because an attempt that fails is tried again by the hive.
 pub trait Agent {
     /// The name that tasks are submitted under.
     const NAME: &'static str;

@@ -1264,7 +1264,7 @@ pub mod hive {
             }
             #[allow(unused_unsafe, clippy::all)]
             /// Begins the step `name`. The second step of the same name in one attempt is another step, and so on. `options` is
-            /// a JSON object. Members so far, optional: `effect`, one of `pure`, `idempotent` (the default) and `at-most-once`.
+            /// a JSON object. Members so far, optional: `effect`, one of `repeatable` (the default) and `at-most-once`.
             #[allow(async_fn_in_trait)]
             pub fn begin(
                 name: &str,

@@ -10,8 +10,7 @@ use crate::failure::Failure;
 use crate::schema::Schema;
 use crate::steps::Step;
 use crate::task::Task;
-use crate::tasks::Priority;
-use crate::{clock, events, model, tasks};
+use crate::{clock, events, log, model};
 
 #[cfg(test)]
 mod tests;
@@ -34,6 +33,17 @@ impl Context {
     /// The task that is handled.
     pub fn task(&self) -> &Task {
         &self.task
+    }
+
+    /// The task's id, the same in every attempt.
+    pub fn task_id(&self) -> &str {
+        self.task.id()
+    }
+
+    /// A key that is the same whenever this task asks for this name, and that no other task is given: what an outside
+    /// service needs to tell a repeated request from a new one.
+    pub fn idempotency_key(&self, name: &str) -> String {
+        format!("{}/{name}", self.task.idempotency_key())
     }
 
     /// Whose task it is, where the hive serves several.
@@ -72,41 +82,6 @@ impl Context {
         Step::new(name, work)
     }
 
-    /// Has another agent handle `input` and returns its output: see [`tasks::call`].
-    ///
-    /// # Errors
-    ///
-    /// Those of [`tasks::call`].
-    pub async fn call<I, O>(&self, name: &str, agent: &str, input: &I) -> Result<O, Failure>
-    where
-        I: Serialize + ?Sized,
-        O: DeserializeOwned,
-    {
-        tasks::call(name, agent, input)
-    }
-
-    /// Has another agent handle each of `inputs`, all at the same time, and returns their outputs in the same order.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`tasks::start`] and [`tasks::join`]; the first child that failed, in order. The others go on.
-    pub async fn map<I, O>(
-        &self,
-        name: &str,
-        agent: &str,
-        inputs: impl IntoIterator<Item = I>,
-    ) -> Result<Vec<O>, Failure>
-    where
-        I: Serialize,
-        O: DeserializeOwned,
-    {
-        let started: Result<Vec<String>, Failure> = inputs
-            .into_iter()
-            .map(|input| tasks::start(name, agent, &input, Priority::default()))
-            .collect();
-        started?.iter().map(|id| tasks::join(id)).collect()
-    }
-
     /// Publishes an event: see [`events::publish`].
     ///
     /// # Errors
@@ -117,8 +92,13 @@ impl Context {
     }
 
     /// Says how far the task is: see [`log::progress`](crate::log::progress).
-    pub fn progress(&self, done: u64, total: u64, note: &str) {
-        crate::log::progress(done, total, note);
+    ///
+    /// # Errors
+    ///
+    /// None in a plugin; a native agent's can fail, and code is meant to move.
+    pub async fn progress(&self, done: u64, total: u64, note: impl Into<String>) -> Result<(), Failure> {
+        log::progress(done, total, &note.into());
+        Ok(())
     }
 
     /// The hive's language model.

@@ -63,7 +63,7 @@
 //! # Modules
 //!
 //! In the order in which they build on each other: `failure`, `schema`, then one for each capability ([`log`], [`clock`],
-//! [`random`], [`events`], [`memory`], [`steps`], [`tasks`], [`model`], [`http`]), then `task`, `context`, `agent`,
+//! [`random`], [`events`], [`memory`], [`steps`], [`tasks`], [`model`], [`http`]), then `task`, `context`, `agent`, `call`,
 //! `description`, `plugin` and `export`, and last [`testing`].
 
 #[cfg(target_arch = "wasm32")]
@@ -71,31 +71,33 @@
 #[rustfmt::skip]
 #[expect(unsafe_code, unreachable_pub, unused_qualifications, reason = "generated from wit/hive.wit")]
 pub mod bindings;
-mod agent;
+mod failure;
+mod json;
+mod schema;
+mod host;
+pub mod log;
 pub mod clock;
-mod context;
-mod description;
-mod drive;
+pub mod random;
 pub mod events;
+pub mod memory;
+pub mod steps;
+pub mod tasks;
+pub mod model;
+pub mod http;
+mod task;
+mod drive;
+mod context;
+mod agent;
+mod call;
+mod description;
+mod plugin;
 #[doc(hidden)]
 pub mod export;
-mod failure;
-mod host;
-pub mod http;
-mod json;
-pub mod log;
-pub mod memory;
-pub mod model;
-mod plugin;
-pub mod random;
-mod schema;
-pub mod steps;
-mod task;
-pub mod tasks;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 
 pub use agent::Agent;
+pub use call::Call;
 pub use context::{Context, Model};
 pub use description::Description;
 pub use failure::Failure;

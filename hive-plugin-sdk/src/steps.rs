@@ -15,24 +15,23 @@ use crate::{host, json};
 #[cfg(test)]
 mod tests;
 
-/// What repeating a step does to the world outside.
+/// What a step does to the world outside.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Effect {
-    /// Nothing: it only computes or reads.
-    Pure,
-    /// The same as doing it once. A crash before the result is remembered repeats it. This is the default.
+    /// Doing it again does no harm: it only computes or reads, or the other side recognises a repetition. A crash before
+    /// the result is remembered repeats it. This is the default.
     #[default]
-    Idempotent,
-    /// Harm. A crash before the result is remembered gives the next attempt a failure with the code `indeterminate`, for
-    /// a person to decide, instead of repeating it.
+    Repeatable,
+    /// Doing it twice would do harm. A crash before the result is remembered gives the next attempt a failure with the
+    /// code `indeterminate`, for a person to decide, instead of repeating it.
     AtMostOnce,
 }
 
 impl Effect {
     fn options(self) -> &'static str {
         match self {
-            Self::Pure => r#"{"effect":"pure"}"#,
-            Self::Idempotent => "{}",
+            Self::Repeatable => "{}",
             Self::AtMostOnce => r#"{"effect":"at-most-once"}"#,
         }
     }

@@ -1,5 +1,3 @@
-use serde_json::json;
-
 use super::*;
 use crate::drive::drive;
 use crate::steps::Effect;
@@ -19,73 +17,16 @@ fn context() -> Context {
 }
 
 #[test]
-fn children_keep_their_order_and_are_not_called_twice() {
-    let host = TestHost::new();
-    let calls = std::rc::Rc::new(std::cell::Cell::new(0));
-    let counted = calls.clone();
-    host.answer_agent("double", move |input| {
-        counted.set(counted.get() + 1);
-        Ok(json!(input.as_i64().unwrap() * 2))
-    });
-    let cx = context();
-    for _ in 0..2 {
-        let doubled: Vec<i64> = host
-            .attempt("task_1", || drive(cx.map("each", "double", [3, 1, 2])))
-            .unwrap()
-            .unwrap();
-        assert_eq!(doubled, [6, 2, 4]);
-    }
-    assert_eq!(calls.get(), 3);
-}
-
-#[test]
-fn the_first_child_that_failed_is_what_is_told() {
-    let host = TestHost::new();
-    host.answer_agent("picky", |input| {
-        if input == 1 {
-            Ok(json!(1))
-        } else {
-            Err(Failure::terminal(format!("not {input}")))
-        }
-    });
-    let failure = host
-        .attempt("task_1", || drive(context().map::<_, u8>("each", "picky", [1, 2, 3])))
-        .unwrap()
-        .unwrap_err();
-    assert_eq!(failure.message(), "not 2");
-}
-
-#[test]
-fn an_agent_that_nobody_plays_is_an_error() {
-    let host = TestHost::new();
-    let failure = host
-        .attempt("task_1", || drive(context().call::<_, u8>("ask", "nobody", &1)))
-        .unwrap()
-        .unwrap_err();
-    assert_eq!(failure.code(), "not-found");
-}
-
-#[test]
-fn another_tasks_child_cannot_be_joined() {
-    let host = TestHost::new();
-    host.answer_agent("one", |_| Ok(json!(1)));
-    let id = host
-        .attempt("task_1", || tasks::start("a", "one", &(), Priority::High))
-        .unwrap();
-    assert_eq!(
-        host.attempt("task_2", || tasks::join::<u8>(&id)).unwrap_err().code(),
-        "not-found"
-    );
-    assert_eq!(host.attempt("task_1", || tasks::join::<u8>(&id)).unwrap(), 1);
-}
-
-#[test]
 fn a_step_does_nothing_before_it_is_awaited() {
     let host = TestHost::new();
     let cx = context();
     drop(cx.step("draw", async || Ok::<_, Failure>(1)));
     assert!(host.executed().is_empty());
-    let step = async { cx.step("draw", async || Ok::<_, Failure>(1)).effect(Effect::Pure).await };
+    let step = async {
+        cx.step("draw", async || Ok::<_, Failure>(1))
+            .effect(Effect::Repeatable)
+            .await
+    };
     assert_eq!(host.attempt("task_1", || drive(step)).unwrap().unwrap(), 1);
 }
 
