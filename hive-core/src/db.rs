@@ -126,12 +126,11 @@ pub struct Db {
 
 struct Inner {
     path: PathBuf,
-    writer: batch::Writer,
+    // Before the writer, which gives the file's lock back when it ends.
     readers: reader::Readers,
+    writer: batch::Writer,
     migrations: Vec<&'static Migrations>,
     clock: Arc<dyn Clock>,
-    // Declared last: the lock falls only after the writer and the readers are gone.
-    _lock: lock::FileLock,
 }
 
 impl Db {
@@ -160,12 +159,11 @@ impl Db {
         let pool = (0..readers).map(|_| sqlite::open_reader(&path)).collect::<Result<Vec<_>>>()?;
         Ok(Self {
             inner: Arc::new(Inner {
-                writer: batch::Writer::start(conn, write_timeout)?,
                 readers: reader::Readers::new(pool, read_timeout),
+                writer: batch::Writer::start(conn, lock, write_timeout)?,
                 path,
                 migrations,
                 clock,
-                _lock: lock,
             }),
         })
     }
@@ -237,7 +235,7 @@ impl Db {
         &self.inner.path
     }
 
-    /// Finishes what is queued, folds the write-ahead log into the file and closes it. Later calls on any clone get
+    /// Finishes what is queued, folds the write-ahead log into the file, closes it and gives its lock back. Later calls on any clone get
     /// `shutting-down`. Closing twice is no error.
     ///
     /// # Cancel safety

@@ -6,8 +6,11 @@ use std::time::Duration;
 /// batch of them does not stall the writer. Larger things belong in a file or a blob store, their name in the payload.
 pub const PAYLOAD_BYTES: usize = 1 << 20;
 
-/// Bytes of a name (agent, step, signal, scope): names are written by people and stand in every row of the journal.
+/// Bytes of a name (step, call, signal): names are written by people and stand in every row of the journal.
 pub const NAME_BYTES: usize = 128;
+
+/// Bytes of an agent's or a tenant's name: both are tokens of topics, which are short.
+pub const TOKEN_BYTES: usize = 64;
 
 /// Bytes of an idempotency key: room for a URL or a digest with a prefix.
 pub const KEY_BYTES: usize = 256;

@@ -6,7 +6,7 @@ use hive_core::payload::Payload;
 use hive_errors::{Error, ErrorKind, Result};
 
 use crate::agent::AnyAgent;
-use crate::task::check_name;
+use crate::task::check_token;
 
 /// The agents by name. Fixed once the hive has started.
 #[derive(Debug, Default)]
@@ -18,7 +18,7 @@ impl Registry {
     /// # Errors
     /// `invalid-input` for a name that is not valid; `conflict` for one that is taken.
     pub(crate) fn add(&mut self, agent: AnyAgent) -> Result<()> {
-        check_name("agent", agent.name())?;
+        check_token("agent", agent.name())?;
         if self.agents.contains_key(agent.name()) {
             return Err(Error::new(ErrorKind::Conflict, "two agents have the same name")
                 .with("agent", agent.name())

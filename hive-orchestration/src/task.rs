@@ -222,3 +222,17 @@ pub(crate) fn check_name(what: &'static str, name: &str) -> Result<()> {
         .with("value", format!("{:.40}", name.escape_debug()))
         .with("limit_bytes", limits::NAME_BYTES))
 }
+
+/// Refuses what cannot stand in a topic or a tenant column: agents and tenants are named with ASCII letters, digits, `-`
+/// and `_`.
+pub(crate) fn check_token(what: &'static str, name: &str) -> Result<()> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if !name.is_empty() && name.len() <= limits::TOKEN_BYTES && name.bytes().all(fits) {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::InvalidInput, format!("the {what}'s name is not valid"))
+        .with("field", what)
+        .with("value", format!("{:.80}", name.escape_debug()))
+        .with("limit_bytes", limits::TOKEN_BYTES)
+        .with_hint("use ASCII letters, digits, `-` and `_`"))
+}

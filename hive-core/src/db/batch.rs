@@ -10,6 +10,7 @@ use hive_errors::{Error, ErrorKind, Result};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
+use super::lock::FileLock;
 use super::{Hook, Stats, Tx, sqlite};
 use crate::limits;
 
@@ -72,13 +73,13 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(conn: Connection, timeout: Duration) -> Result<Self> {
+    pub(super) fn start(conn: Connection, lock: FileLock, timeout: Duration) -> Result<Self> {
         let (queue, waiting) = mpsc::channel(limits::DB_QUEUE);
         let counters = Arc::new(Counters::default());
         let shared = Arc::clone(&counters);
         let thread = thread::Builder::new()
             .name("hive-db-writer".into())
-            .spawn(move || serve(conn, waiting, &shared))
+            .spawn(move || serve(conn, lock, waiting, &shared))
             .map_err(|e| Error::new(ErrorKind::Storage, "the writer's thread could not be started").with_source(e))?;
         Ok(Self { queue: Some(queue), thread: Mutex::new(Some(thread)), counters, timeout })
     }
@@ -156,7 +157,7 @@ fn not_committed(cause: &Error) -> Error {
     Error::new(cause.kind(), "the commit failed, nothing of it was written").with("cause", cause)
 }
 
-fn serve(conn: Connection, mut waiting: mpsc::Receiver<Message>, counters: &Counters) {
+fn serve(conn: Connection, lock: FileLock, mut waiting: mpsc::Receiver<Message>, counters: &Counters) {
     while let Some(first) = waiting.blocking_recv() {
         let mut works = Vec::new();
         let mut closing = None;
@@ -182,7 +183,7 @@ fn serve(conn: Connection, mut waiting: mpsc::Receiver<Message>, counters: &Coun
                 }
             }
             let result = finish(conn);
-            drop(waiting);
+            drop((waiting, lock));
             let _gone = answer.send(result);
             return;
         }

@@ -67,24 +67,26 @@ pub(super) fn check(conn: &Connection, sets: &[&'static Migrations]) -> Result<(
             }
         }
     }
-    for row in rows(conn)? {
-        let Some(set) = sets.iter().find(|set| set.owner == row.owner) else { continue };
-        match set.list.iter().find(|step| step.version == row.version) {
-            None => {
-                return Err(Error::new(ErrorKind::SchemaTooNew, "the database was written by a newer version")
-                    .with("owner", row.owner)
-                    .with("found", row.version)
-                    .with("known", set.list.len())
-                    .with_hint("use the newer version of the program, or undo its migrations with it first"));
-            }
-            Some(step) if step.checksum() != row.checksum => {
-                return Err(Error::new(ErrorKind::SchemaChanged, "a migration differs from the one that was applied")
-                    .with("owner", row.owner)
-                    .with("version", row.version)
-                    .with("name", step.name));
-            }
-            Some(_) => {}
-        }
+    let applied = rows(conn)?;
+    let known = || {
+        applied.iter().filter_map(|row| {
+            let set = sets.iter().find(|set| set.owner == row.owner)?;
+            Some((row, set, set.list.iter().find(|step| step.version == row.version)))
+        })
+    };
+    // A newer program may also have edited what it had not released: that it is newer is what helps.
+    if let Some((row, set, _)) = known().find(|(_, _, step)| step.is_none()) {
+        return Err(Error::new(ErrorKind::SchemaTooNew, "the database was written by a newer version")
+            .with("owner", &row.owner)
+            .with("found", row.version)
+            .with("known", set.list.len())
+            .with_hint("use the newer version of the program, or undo its migrations with it first"));
+    }
+    if let Some((row, _, _)) = known().find(|(row, _, step)| step.is_some_and(|step| step.checksum() != row.checksum)) {
+        return Err(Error::new(ErrorKind::SchemaChanged, "a migration differs from the one that was applied")
+            .with("owner", &row.owner)
+            .with("version", row.version)
+            .with("name", &row.name));
     }
     Ok(())
 }

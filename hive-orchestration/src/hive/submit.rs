@@ -18,7 +18,7 @@ use super::Hive;
 use crate::handle::TaskHandle;
 use crate::limits;
 use crate::queue::submit::{self, NewTask};
-use crate::task::{Priority, check_name};
+use crate::task::{Priority, check_token};
 
 /// A task about to be submitted; await it. Made by [`Hive::submit`] and [`Hive::submit_named`].
 #[must_use = "a task is submitted when this is awaited"]
@@ -82,7 +82,7 @@ impl<T> Submit<T> {
     fn check(self) -> Result<(Hive, NewTask)> {
         let input = self.input.map_err(|error| error.with("agent", format!("{:.100}", self.agent.escape_debug())))?;
         self.hive.shop().registry.check(&self.agent, &input)?;
-        check_name("tenant", &self.tenant)?;
+        check_token("tenant", &self.tenant)?;
         if let Some(key) = &self.key
             && (key.is_empty() || key.len() > limits::KEY_BYTES)
         {

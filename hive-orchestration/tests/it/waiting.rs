@@ -1,1 +1,295 @@
-//! …
+//! Timers, signals and people.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hive_orchestration::core::clock::{ManualClock, Timestamp};
+use hive_orchestration::{Approval, Call, Context, Decision, Effect, Failure, Hive, Signal, TaskState, WaitingFor, agent_fn};
+use hive_orchestration::{Agent, AnyAgent};
+
+use crate::kit::{Home, Ledger, soon, until};
+
+const RELEASE: Signal<Approval> = Approval::signal("release");
+const PRICE: Signal<u64> = Signal::new("price");
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn release() -> AnyAgent {
+    agent_fn("release", async |cx: Context, _: ()| cx.wait(RELEASE).ask("ship it?").timeout(3 * DAY).await)
+}
+
+#[tokio::test]
+async fn a_person_answers_and_the_question_stands_until_then() {
+    let home = Home::new();
+    let hive = Hive::open(home.db()).agent(release()).start().await.unwrap();
+    let task = hive.submit_named("release", &()).await.unwrap();
+    let status = until(&task, TaskState::Waiting).await;
+    let [WaitingFor::Signal { name, question, until: deadline, .. }] = &status.waiting_for[..] else {
+        panic!("{status:?}");
+    };
+    assert_eq!((name.as_str(), question.as_deref()), ("release", Some("ship it?")));
+    assert!(deadline.is_some());
+    task.signal(&RELEASE, &Approval::yes("ada")).await.unwrap();
+    assert_eq!(soon(task.result()).await.unwrap()["by"], "ada");
+    let late = task.signal(&RELEASE, &Approval::yes("bob")).await.err().unwrap();
+    assert_eq!(late.code(), "conflict");
+    hive.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_signal_before_its_wait_is_kept_and_each_wait_takes_one() {
+    let home = Home::new();
+    let agent = agent_fn("prices", async |cx: Context, _: ()| {
+        cx.wait(Signal::<()>::new("go")).await?;
+        Ok::<_, Failure>((cx.wait(PRICE).await?, cx.wait(PRICE).await?))
+    });
+    let hive = Hive::open(home.db()).agent(agent).start().await.unwrap();
+    let task = hive.submit_named("prices", &()).await.unwrap();
+    task.signal(&PRICE, &1).await.unwrap();
+    task.signal(&PRICE, &2).await.unwrap();
+    until(&task, TaskState::Waiting).await;
+    task.signal(&Signal::new("go"), &()).await.unwrap();
+    assert_eq!(soon(task.result()).await.unwrap(), serde_json::json!([1, 2]));
+    hive.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_wait_survives_its_process() {
+    let home = Home::new();
+    let hive = Hive::open(home.db()).agent(release()).start().await.unwrap();
+    let task = hive.submit_named("release", &()).await.unwrap();
+    until(&task, TaskState::Waiting).await;
+    hive.shutdown().await.unwrap();
+
+    let hive = Hive::open(home.db()).agent(release()).start().await.unwrap();
+    assert_eq!(hive.recovered(), 0, "a waiting task was not running");
+    let task = hive.task::<Approval>(task.id());
+    task.signal(&RELEASE, &Approval::no("ada", "too early")).await.unwrap();
+    let answer = soon(task.result()).await.unwrap();
+    assert_eq!((answer.approved, answer.comment.as_str()), (false, "too early"));
+    hive.shutdown().await.unwrap();
+}
+
+/// Lets days pass for a hive on a manual clock until the task has ended.
+async fn let_time_pass<T>(clock: &ManualClock, task: &hive_orchestration::TaskHandle<T>, step: Duration) {
+    soon(async {
+        while !task.status().await.unwrap().state.is_final() {
+            clock.advance(step);
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nobody_answers_in_three_days() {
+    let (home, start) = (Home::new(), Timestamp::from_micros(0));
+    let clock = Arc::new(ManualClock::new(start));
+    let hive = Hive::open(home.db()).agent(release()).clock(clock.clone()).start().await.unwrap();
+    let task = hive.submit_named("release", &()).await.unwrap();
+    let_time_pass(&clock, &task, Duration::from_secs(600)).await;
+    let error = task.result().await.err().unwrap();
+    assert_eq!((error.code(), error.field("signal")), ("timeout", Some("release")));
+    let took = task.status().await.unwrap().finished_at.unwrap().since(start);
+    assert!(took >= 3 * DAY, "{took:?}");
+    hive.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_timer_is_never_early_and_begins_once() {
+    let home = Home::new();
+    let nap = || agent_fn("nap", async |cx: Context, _: ()| cx.sleep(DAY).await);
+    let start = Timestamp::from_micros(0);
+    let clock = Arc::new(ManualClock::new(start));
+    let hive = Hive::open(home.db()).agent(nap()).clock(clock.clone()).start().await.unwrap();
+    let task = hive.submit_named("nap", &()).await.unwrap();
+    soon(async {
+        while task.status().await.unwrap().state != TaskState::Waiting {
+            clock.advance(Duration::from_millis(10));
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    hive.shutdown().await.unwrap();
+
+    // The process is away for half a day; the timer's end stays where it was.
+    clock.advance(DAY / 2);
+    let hive = Hive::open(home.db()).agent(nap()).clock(clock.clone()).start().await.unwrap();
+    let task = hive.task::<()>(task.id());
+    let_time_pass(&clock, &task, Duration::from_secs(60)).await;
+    let took = task.status().await.unwrap().finished_at.unwrap().since(start);
+    assert!(took >= DAY && took < DAY + Duration::from_secs(3600), "{took:?}");
+    hive.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_delayed_task_is_scheduled_first() {
+    let home = Home::new();
+    let clock = Arc::new(ManualClock::new(Timestamp::from_micros(0)));
+    let noop = agent_fn("noop", async |_: Context, _: ()| Ok::<_, Failure>(()));
+    let hive = Hive::open(home.db()).agent(noop).clock(clock.clone()).start().await.unwrap();
+    let task = hive.submit_named("noop", &()).delay(DAY).await.unwrap();
+    assert_eq!(task.status().await.unwrap().state, TaskState::Scheduled);
+    let_time_pass(&clock, &task, Duration::from_secs(3600)).await;
+    assert_eq!(task.status().await.unwrap().state, TaskState::Succeeded);
+    hive.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn whichever_comes_first_wins_and_the_loser_is_cancelled_with_its_parent() {
+    struct Slow;
+    impl Agent for Slow {
+        const NAME: &'static str = "slow";
+        type Input = ();
+        type Output = ();
+        async fn run(&self, cx: &Context, (): ()) -> Result<(), Failure> {
+            cx.sleep(DAY).await
+        }
+    }
+    let home = Home::new();
+    let race = agent_fn("race", async |cx: Context, _: ()| {
+        tokio::select! {
+            answer = async { cx.wait(PRICE).await } => answer,
+            slow = cx.call("slow", Call::<Slow>::new(())) => slow.map(|()| 0),
+        }
+    });
+    let hive = Hive::open(home.db()).agent(race).agent(Slow).start().await.unwrap();
+    let task = hive.submit_named("race", &()).await.unwrap();
+    until(&task, TaskState::Waiting).await;
+    task.signal(&PRICE, &42).await.unwrap();
+    assert_eq!(soon(task.result()).await.unwrap(), 42);
+    assert_eq!(
+        hive.counts(Some(task.id())).await.unwrap(),
+        [(TaskState::Succeeded, 1), (TaskState::Cancelled, 1)]
+    );
+    hive.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_branch_that_works_while_another_waits_is_not_cut_short() {
+    let (home, ledger) = (Home::new(), Ledger::default());
+    let log = ledger.clone();
+    let agent = agent_fn("both", move |cx: Context, _: ()| {
+        let log = log.clone();
+        async move {
+            let (price, steps) = tokio::join!(async { cx.wait(PRICE).await }, async {
+                let mut steps = 0;
+                for _ in 0..5 {
+                    // Longer than the grace after which a run that only waits is parked.
+                    cx.step("work", async || {
+                        tokio::time::sleep(Duration::from_millis(30)).await;
+                        log.add("work");
+                        Ok::<_, Failure>(())
+                    })
+                    .await?;
+                    steps += 1;
+                }
+                Ok::<_, Failure>(steps)
+            });
+            Ok::<_, Failure>((price?, steps?))
+        }
+    });
+    let hive = Hive::open(home.db()).agent(agent).start().await.unwrap();
+    let task = hive.submit_named("both", &()).await.unwrap();
+    until(&task, TaskState::Waiting).await;
+    assert_eq!(ledger.count(), 5, "parked only when the work was done");
+    task.signal(&PRICE, &1).await.unwrap();
+    assert_eq!(soon(task.result()).await.unwrap(), serde_json::json!([1, 5]));
+    assert_eq!(ledger.count(), 5);
+    hive.shutdown().await.unwrap();
+}
+
+/// Pays once; the first process dies while it pays.
+fn payer(ledger: &Ledger, hang: bool) -> AnyAgent {
+    let ledger = ledger.clone();
+    agent_fn("payer", move |cx: Context, _: ()| {
+        let ledger = ledger.clone();
+        async move {
+            cx.step("pay", async || {
+                ledger.add("pay");
+                if hang {
+                    std::future::pending::<()>().await;
+                }
+                Ok::<_, Failure>("paid by us".to_owned())
+            })
+            .effect(Effect::AtMostOnce)
+            .await
+        }
+    })
+}
+
+async fn interrupted_payment(home: &Home, ledger: &Ledger) -> hive_orchestration::core::id::TaskId {
+    let hive = Hive::open(home.db()).agent(payer(ledger, true)).drain(Duration::ZERO).start().await.unwrap();
+    let task = hive.submit_named("payer", &()).await.unwrap();
+    soon(async {
+        while ledger.count() == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    hive.shutdown().await.unwrap();
+    task.id()
+}
+
+#[tokio::test]
+async fn an_interrupted_at_most_once_step_waits_for_a_decision() {
+    for (decision, output, paid) in [
+        (Decision::Adopt("found on the statement".into()), "found on the statement", 1),
+        (Decision::Rerun, "paid by us", 2),
+    ] {
+        let (home, ledger) = (Home::new(), Ledger::default());
+        let id = interrupted_payment(&home, &ledger).await;
+        let hive = Hive::open(home.db()).agent(payer(&ledger, false)).start().await.unwrap();
+        let task = hive.task::<String>(id);
+        let status = until(&task, TaskState::Waiting).await;
+        let [WaitingFor::Decision { step, report, .. }] = &status.waiting_for[..] else { panic!("{status:?}") };
+        assert!(report.contains("must not run twice"), "{report}");
+        assert_eq!(ledger.count(), 1, "never a silent second time");
+        let unknown = task.decide("step:other#1", Decision::Rerun).await.err().unwrap();
+        assert_eq!(unknown.code(), "not-found");
+        task.decide(step, decision).await.unwrap();
+        assert_eq!(soon(task.result()).await.unwrap(), output);
+        assert_eq!(ledger.count(), paid);
+        hive.shutdown().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_record_that_no_longer_fits_is_held_not_retried() {
+    let home = Home::new();
+    // The old code recorded a number under this name and then waited.
+    let old = agent_fn("changed", async |cx: Context, _: ()| {
+        cx.step("answer", async || Ok::<_, Failure>(42)).await?;
+        cx.wait(PRICE).await.map(|_| "old".to_owned())
+    });
+    let hive = Hive::open(home.db()).agent(old).start().await.unwrap();
+    let task = hive.submit_named("changed", &()).await.unwrap();
+    until(&task, TaskState::Waiting).await;
+    hive.shutdown().await.unwrap();
+
+    // The new code expects text there.
+    let new = agent_fn("changed", async |cx: Context, _: ()| {
+        let answer: String = cx.step("answer", async || Ok::<_, Failure>("forty-two".to_owned())).await?;
+        cx.wait(PRICE).await?;
+        Ok::<_, Failure>(answer)
+    });
+    let hive = Hive::open(home.db()).agent(new).start().await.unwrap();
+    let task = hive.task::<String>(task.id());
+    task.signal(&PRICE, &1).await.unwrap();
+    let mut changes = task.watch();
+    let report = soon(async {
+        loop {
+            let status = changes.next().await.unwrap().unwrap();
+            assert!(!status.state.is_final(), "{status:?}");
+            if let Some(WaitingFor::Decision { report, .. }) = status.waiting_for.first()
+                && status.state == TaskState::Waiting
+            {
+                return report.clone();
+            }
+        }
+    })
+    .await;
+    assert!(report.contains("does not fit the type"), "{report}");
+    task.decide("step:answer#1", Decision::Adopt("42".into())).await.unwrap();
+    assert_eq!(soon(task.result()).await.unwrap(), "42");
+    hive.shutdown().await.unwrap();
+}
