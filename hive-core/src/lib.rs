@@ -1,7 +1,9 @@
 //! Ids, clock, configuration, database and model port of a hive.
 
 pub mod clock;
+pub mod config;
 pub mod db;
+pub mod flags;
 pub mod id;
 pub mod limits;
 pub mod model;
