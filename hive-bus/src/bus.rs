@@ -46,7 +46,7 @@ impl Bus {
     /// # Errors
     /// `storage` when the table of events is missing or cannot be read.
     pub async fn open(db: Db, clock: Arc<dyn Clock>, ids: IdSource) -> Result<Self> {
-        let head = db.read(|db| log::head(db)).await.map_err(|e| {
+        let head = db.read(log::head).await.map_err(|e| {
             if e.kind() == ErrorKind::Storage {
                 e.with_hint("open the database with hive_bus::MIGRATIONS")
             } else {

@@ -1,5 +1,8 @@
 //! What is new: tells subscribers that something was committed, and keeps the newest events at hand for them.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock};
 

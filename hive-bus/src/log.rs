@@ -1,5 +1,8 @@
 //! The table of events: how one is written, and how many are read without reading all.
 
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 
 use hive_core::clock::Timestamp;

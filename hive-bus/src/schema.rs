@@ -6,6 +6,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use hive_core::nearest::nearest;
 use hive_core::payload::{Payload, Schema};
 use hive_errors::{Error, ErrorKind, Result};
 use serde_json::Value;
@@ -126,11 +127,11 @@ impl TopicRegistry {
                 ErrorKind::Conflict,
                 "a type of event with this name is registered already",
             )
-            .with("type", T::TYPE)
+            .with("event_type", T::TYPE)
             .with_hint("give yours a prefix of its own, such as shop.order.placed"));
         }
         let new = EventType::of::<T>();
-        new.check().map_err(|e| e.with("type", T::TYPE))?;
+        new.check().map_err(|e| e.with("event_type", T::TYPE))?;
         self.types.insert(T::TYPE, new);
         Ok(())
     }
@@ -167,7 +168,7 @@ impl TopicRegistry {
                 ErrorKind::InvalidInput,
                 "the event's data is of a newer version than is registered",
             )
-            .with("type", known.name)
+            .with("event_type", known.name)
             .with("version", attributes.schema_version)
             .with("known", known.schema_version));
         }
@@ -192,9 +193,14 @@ impl TopicRegistry {
                 .take(limits::TYPE_BYTES_MAX)
                 .flat_map(char::escape_debug)
                 .collect();
-            Error::new(ErrorKind::NotFound, "no type of event with this name is registered")
-                .with("type", shown)
-                .with_hint("register it, or look at TopicRegistry::types for the names that are known")
+            let error = Error::new(ErrorKind::NotFound, "no type of event with this name is registered")
+                .with("event_type", shown);
+            match nearest(name, self.types.keys().copied()) {
+                Some(known) => error.with_hint(format!(
+                    "did you mean `{known}`? If it is a type of your own, register it"
+                )),
+                None => error.with_hint("register it, or look at TopicRegistry::types for the names that are known"),
+            }
         })
     }
 }
@@ -216,7 +222,7 @@ impl EventType {
             ErrorKind::InvalidInput,
             "the event is on a topic that its type does not belong on",
         )
-        .with("type", self.name)
+        .with("event_type", self.name)
         .with("topic", event.topic())
         .with("topics", &self.topics))
     }

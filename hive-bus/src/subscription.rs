@@ -1,5 +1,8 @@
 //! Live subscriptions that miss nothing.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::IntoFuture;
@@ -59,7 +62,7 @@ impl IntoFuture for Subscribe {
             let scanned = match after {
                 Some(cursor) => cursor,
                 // A snapshot holds every write acknowledged before it, so what was published before is the past.
-                None => db.read(|db| log::head(db)).await?,
+                None => db.read(log::head).await?,
             };
             let filter = Filter {
                 topics: Some(pattern.clone()),
@@ -119,8 +122,10 @@ impl Subscription {
                 continue;
             }
             if head.closed || self.head.changed().await.is_err() {
-                // The last handle may have gone right after a commit.
-                if self.head.borrow().sequence > self.scanned {
+                // A publisher's acknowledgement may overtake the news of its event; the database knows what is committed.
+                let last = self.db.read(log::head).await?;
+                if last > self.scanned {
+                    self.turn_page(last).await?;
                     continue;
                 }
                 return Err(

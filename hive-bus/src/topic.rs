@@ -114,9 +114,12 @@ impl Pattern {
     pub fn new(text: impl Into<Cow<'static, str>>) -> Result<Self> {
         let text = text.into();
         check(&text, "pattern", |token| match wildcard(token) {
-            Some(_) if token.len() > 1 => {
-                Err(Error::new(ErrorKind::InvalidInput, "a wildcard stands for a whole token").with("token", token))
-            }
+            Some(_) if token.len() > 1 => Err(Error::new(
+                ErrorKind::InvalidInput,
+                "a wildcard stands for a whole token",
+            )
+            .with("token", token)
+            .with_hint("write `*` for one token or a last `>` for the rest; there is no prefix match")),
             Some(_) | None => Ok(()),
         })?;
         if text.split('.').rev().skip(1).any(|token| token == ">") {

@@ -17,7 +17,7 @@ use hive_core::payload::Payload;
 use hive_errors::{Error, ErrorKind, Result};
 use serde_json::{Map, Value};
 
-use super::{Attributes, Event, NewEvent, SOURCE_DEFAULT, Sequence, TENANT_DEFAULT, rules};
+use super::{Attributes, Event, NewEvent, Sequence, TENANT_DEFAULT, rules};
 use crate::limits;
 use crate::topic::Topic;
 
@@ -170,7 +170,7 @@ fn parse(object: &Map<String, Value>) -> Result<NewEvent> {
     let attributes = Attributes {
         event_type: Cow::Owned(required("type")?),
         schema_version: schema_version(object)?,
-        source: Cow::Owned(owned("source")?.unwrap_or_else(|| SOURCE_DEFAULT.to_owned())),
+        source: Cow::Owned(required("source")?),
         topic,
         tenant: owned("tenant")?.map_or(Cow::Borrowed(TENANT_DEFAULT), Cow::Owned),
         correlation: owned("correlationid")?,

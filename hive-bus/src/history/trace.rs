@@ -7,8 +7,9 @@ use crate::event::Event;
 /// What happened in one undertaking, and what caused what: see [`Bus::trace`](crate::Bus::trace).
 ///
 /// The events stand in the order of the tree, each before what it caused. An event's parent is the one its causation
-/// names: the event of that id, or the `task.submitted` of that task. An event without a causation, or whose cause is not
-/// in the trace or did not come before it, is a root.
+/// names: the event of that id, or the `task.submitted` of that task. A `task.submitted` whose causation leads nowhere, for
+/// instance to the task itself, stands below that of the task that called it. An event whose cause is not in the trace, or
+/// did not come before it, is a root.
 ///
 /// Displayed, it is a line per event, indented by depth.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,17 +38,22 @@ impl Trace {
         let mut children: Vec<Vec<usize>> = vec![Vec::new(); events.len()];
         let mut roots = Vec::new();
         for (index, event) in events.iter().enumerate() {
+            // One that cannot be decoded tells of no task; it is still an event of the trace.
+            let submitted = event
+                .is::<TaskSubmitted>()
+                .then(|| event.decode::<TaskSubmitted>().ok())
+                .flatten();
             // Looked up before its own names are known, so the cause is an earlier event.
-            let siblings = event
-                .causation()
-                .and_then(|cause| named.get(cause))
-                .and_then(|&at| children.get_mut(at));
-            siblings.unwrap_or(&mut roots).push(index);
+            let cause = event.causation().and_then(|cause| named.get(cause)).or_else(|| {
+                let parent = submitted.as_ref()?.parent?;
+                named.get(&parent.to_string())
+            });
+            match cause.and_then(|&at| children.get_mut(at)) {
+                Some(siblings) => siblings.push(index),
+                None => roots.push(index),
+            }
             named.entry(event.id().to_string()).or_insert(index);
-            // One that cannot be decoded names no task; it is still an event of the trace.
-            if event.is::<TaskSubmitted>()
-                && let Ok(submitted) = event.decode::<TaskSubmitted>()
-            {
+            if let Some(submitted) = submitted {
                 named.entry(submitted.task.to_string()).or_insert(index);
             }
         }

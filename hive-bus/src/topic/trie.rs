@@ -142,7 +142,7 @@ impl Node {
         self.remove_at(&mut steps, key);
     }
 
-    fn remove_at<'a>(&mut self, steps: &mut dyn Iterator<Item = &'a str>, key: u64) {
+    fn remove_at(&mut self, steps: &mut dyn Iterator<Item = &str>, key: u64) {
         match steps.next() {
             None => self.ends.retain(|&other| other != key),
             Some(">") => self.rests.retain(|&other| other != key),

@@ -1,0 +1,119 @@
+use hive_core::clock::Timestamp;
+use hive_core::id::EventId;
+use proptest::prelude::*;
+
+use super::*;
+use crate::event::NewEvent;
+
+fn event(sequence: u64, topic: &'static str, bytes: usize) -> Event {
+    let new = NewEvent::new("a", topic, &"x".repeat(bytes)).unwrap();
+    Event::published(
+        Sequence::new(sequence),
+        EventId::from_bytes([0; 16]),
+        Timestamp::EPOCH,
+        new.attributes,
+    )
+}
+
+fn read(recent: &Recent, pattern: &Pattern, after: u64) -> Option<(Vec<u64>, u64)> {
+    let mut found = VecDeque::new();
+    let reached = recent.read_after(pattern, Sequence::new(after), &mut found)?;
+    Some((
+        found.iter().map(|event| event.sequence().get()).collect(),
+        reached.get(),
+    ))
+}
+
+#[test]
+fn it_holds_the_newest_and_no_more() {
+    let recent = Recent::default();
+    let total = limits::RECENT_EVENTS_MAX as u64 + 10;
+    recent.push((1..=total).map(|at| event(at, "a", 1)).collect());
+    assert_eq!(read(&recent, &Pattern::ALL, 9), None);
+    assert_eq!(read(&recent, &Pattern::ALL, total), None);
+    let (first, reached) = read(&recent, &Pattern::ALL, 10).unwrap();
+    assert_eq!(
+        (first.len(), reached),
+        (limits::PAGE_EVENTS_MAX, 10 + limits::PAGE_EVENTS_MAX as u64)
+    );
+
+    let large = limits::DATA_BYTES_MAX - 2;
+    recent.push((1..=100).map(|at| event(total + at, "a", large)).collect());
+    let ring = recent.ring.read().unwrap();
+    assert!(ring.bytes <= limits::RECENT_BYTES_MAX);
+    assert_eq!(ring.bytes, ring.events.iter().map(Event::bytes).sum::<usize>());
+    assert!(ring.events.len() >= 10);
+}
+
+#[test]
+fn a_page_is_bounded_in_bytes() {
+    let recent = Recent::default();
+    recent.push((1..=8).map(|at| event(at, "a", limits::DATA_BYTES_MAX - 2)).collect());
+    let (page, reached) = read(&recent, &Pattern::ALL, 0).unwrap();
+    assert_eq!(page, (1..=reached).collect::<Vec<_>>());
+    assert!((4..=5).contains(&page.len()), "{page:?}");
+}
+
+#[test]
+fn the_head_only_grows() {
+    let live = Live::new(Sequence::new(5));
+    let (mut head, _recent) = live.subscribe();
+    assert!(live.is_watched());
+    live.committed_to(Sequence::new(4));
+    assert!(!head.has_changed().unwrap());
+    live.committed(vec![event(6, "a", 1)]);
+    live.committed(Vec::new());
+    assert_eq!(
+        *head.borrow_and_update(),
+        Head {
+            sequence: Sequence::new(6),
+            closed: false
+        }
+    );
+    live.close();
+    live.close();
+    assert_eq!(
+        *head.borrow_and_update(),
+        Head {
+            sequence: Sequence::new(6),
+            closed: true
+        }
+    );
+    drop(head);
+    assert!(!live.is_watched());
+}
+
+proptest! {
+    /// Whatever was and was not put in: what it answers is what the log would, up to where it says it looked.
+    #[test]
+    fn it_never_skips_what_was_committed(
+        batches in proptest::collection::vec((0_u64..3, 1_u64..6, any::<bool>()), 1..40),
+        after in 0_u64..120,
+    ) {
+        let recent = Recent::default();
+        let mut log = Vec::new();
+        let mut next = 1;
+        for (unheard, length, told) in batches {
+            // Nobody listened for these, so they are in the log only.
+            log.extend((next..next + unheard).map(|at| event(at, "a", 1)));
+            next += unheard;
+            let batch: Vec<_> = (next..next + length).map(|at| event(at, if at % 3 == 0 { "b" } else { "a" }, 1)).collect();
+            next += length;
+            log.extend(batch.iter().cloned());
+            if told {
+                recent.push(batch);
+            }
+        }
+        let pattern = Pattern::new("a").unwrap();
+        if let Some((found, reached)) = read(&recent, &pattern, after) {
+            prop_assert!(reached > after);
+            let expected: Vec<u64> = log
+                .iter()
+                .filter(|event| pattern.matches(event.topic()))
+                .map(|event| event.sequence().get())
+                .filter(|&at| at > after && at <= reached)
+                .collect();
+            prop_assert_eq!(found, expected);
+        }
+    }
+}

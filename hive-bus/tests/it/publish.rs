@@ -1,0 +1,272 @@
+use hive_bus::catalog::TaskStarted;
+use hive_bus::{Bus, Error, ErrorKind, NewEvent, Query, Sequence, TypedEvent, limits};
+use hive_core::clock::SystemClock;
+use hive_core::db::{Db, Options};
+use hive_core::id::{EventId, IdSource};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::{Fixture, NOW, event, sequences};
+
+#[tokio::test]
+async fn what_is_published_comes_back_whole() {
+    let hive = Fixture::new().await;
+    let id = IdSource::system().next::<EventId>();
+    let earlier = NOW + Duration::from_micros(7);
+    let full = NewEvent::new(
+        "order.placed",
+        "order.placed.berlin",
+        &json!({ "größe": [1, null, "\u{0}"] }),
+    )
+    .unwrap()
+    .id(id)
+    .time(earlier)
+    .source("/shop/berlin")
+    .tenant("acme")
+    .correlation("auftrag-ß")
+    .causation("evt \"quoted\"")
+    .schema_version(3);
+    let first = hive.bus.publish(full).await.unwrap();
+    let second = hive
+        .bus
+        .publish(NewEvent::of(&TaskStarted::example()).unwrap())
+        .await
+        .unwrap();
+    assert_eq!((first, second), (Sequence::new(1), Sequence::new(2)));
+
+    let events = hive.all().await;
+    let [one, two] = events.as_slice() else {
+        panic!("{events:?}")
+    };
+    assert_eq!((one.sequence(), one.id(), one.time()), (first, id, earlier));
+    assert_eq!(
+        (one.event_type(), one.schema_version(), one.source()),
+        ("order.placed", 3, "/shop/berlin")
+    );
+    assert_eq!((one.topic().as_str(), one.tenant()), ("order.placed.berlin", "acme"));
+    assert_eq!(
+        (one.correlation(), one.causation()),
+        (Some("auftrag-ß"), Some("evt \"quoted\""))
+    );
+    assert_eq!(one.data().as_bytes(), r#"{"größe":[1,null,"\u0000"]}"#.as_bytes());
+
+    assert_eq!(two.decode::<TaskStarted>().unwrap(), TaskStarted::example());
+    assert_eq!(
+        (two.time(), two.tenant(), two.source()),
+        (NOW, hive_bus::TENANT_DEFAULT, hive_bus::SOURCE_DEFAULT)
+    );
+    assert_eq!((two.correlation(), two.causation()), (None, None));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_id_is_published_once_however_many_try() {
+    let hive = Fixture::new().await;
+    let id = IdSource::system().next::<EventId>();
+    let attempts: Vec<_> = (0..50)
+        .map(|_| {
+            let bus = hive.bus.clone();
+            tokio::spawn(async move { bus.publish(event("a").id(id)).await })
+        })
+        .collect();
+    for attempt in attempts {
+        assert_eq!(attempt.await.unwrap().unwrap(), Sequence::new(1));
+    }
+    assert_eq!(hive.all().await.len(), 1);
+
+    let other = hive.bus.publish(event("b").id(id)).await.unwrap_err();
+    assert_eq!(
+        (other.kind(), other.field("sequence")),
+        (ErrorKind::Conflict, Some("1"))
+    );
+
+    // An event that was read is published again as itself.
+    let read = hive.all().await.remove(0);
+    assert_eq!(hive.bus.publish(read).await.unwrap(), Sequence::new(1));
+}
+
+#[tokio::test]
+async fn a_batch_is_published_whole_or_not_at_all() {
+    let hive = Fixture::new().await;
+    let known = IdSource::system().next::<EventId>();
+    let batch = vec![event("a"), event("b").id(known), event("c"), event("b").id(known)];
+    let numbers: Vec<u64> = hive
+        .bus
+        .publish_all(batch)
+        .await
+        .unwrap()
+        .iter()
+        .map(|s| s.get())
+        .collect();
+    assert_eq!(numbers, [1, 2, 3, 2]);
+
+    let invalid = vec![event("a"), event("a").tenant("")];
+    assert_eq!(
+        hive.bus.publish_all(invalid).await.unwrap_err().kind(),
+        ErrorKind::InvalidInput
+    );
+    let conflict = vec![event("a"), event("other").id(known)];
+    assert_eq!(
+        hive.bus.publish_all(conflict).await.unwrap_err().kind(),
+        ErrorKind::Conflict
+    );
+    let too_many = vec![event("a"); limits::BATCH_MAX + 1];
+    assert_eq!(
+        hive.bus.publish_all(too_many).await.unwrap_err().kind(),
+        ErrorKind::LimitReached
+    );
+    assert_eq!(hive.bus.publish_all(Vec::new()).await.unwrap(), []);
+    assert_eq!(hive.all().await.len(), 3);
+
+    let most = hive.bus.publish_all(vec![event("a"); limits::BATCH_MAX]).await.unwrap();
+    assert_eq!(most.last(), Some(&Sequence::new(3 + limits::BATCH_MAX as u64)));
+}
+
+#[tokio::test]
+async fn a_refused_event_costs_the_database_nothing() {
+    let hive = Fixture::new().await;
+    let before = hive.db.stats();
+    let refused = hive.bus.publish(event("a").source("no uri")).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::InvalidInput);
+    assert_eq!(hive.db.stats(), before);
+}
+
+#[tokio::test]
+async fn an_event_shares_the_fate_of_its_transaction() {
+    let hive = Fixture::new().await;
+    let mut subscription = hive.bus.subscribe("*").await.unwrap();
+    let bus = hive.bus.clone();
+    let failed = hive.db.write(move |tx| {
+        bus.publish_in(tx, event("rolled.back"))?;
+        bus.publish_all_in(tx, vec![event("rolled.back"), event("rolled.back")])?;
+        Err::<(), _>(Error::new(ErrorKind::Internal, "the caller changed its mind"))
+    });
+    assert_eq!(failed.await.unwrap_err().kind(), ErrorKind::Internal);
+    let bus = hive.bus.clone();
+    let panicked = hive.db.write(move |tx| {
+        bus.publish_in(tx, event("rolled.back"))?;
+        panic!("the caller has a bug")
+    });
+    assert_eq!(Result::<(), Error>::unwrap_err(panicked.await).kind(), ErrorKind::Panic);
+    assert_eq!(hive.all().await, []);
+
+    let bus = hive.bus.clone();
+    let sequence = hive
+        .db
+        .write(move |tx| bus.publish_in(tx, event("committed")))
+        .await
+        .unwrap();
+    let seen = subscription.next().await.unwrap();
+    assert_eq!((seen.topic().as_str(), seen.sequence()), ("committed", sequence));
+}
+
+#[tokio::test]
+async fn a_failed_neighbour_in_the_same_commit_takes_nothing_along() {
+    let hive = Fixture::new().await;
+    let mut subscription = hive.bus.subscribe("*").await.unwrap();
+    // Queued without awaiting in between, so that they share commits.
+    let writes: Vec<_> = (0..40)
+        .map(|number| {
+            let (db, bus) = (hive.db.clone(), hive.bus.clone());
+            tokio::spawn(async move {
+                db.write(move |tx| {
+                    let sequence = bus.publish_in(tx, NewEvent::new("test", "a", &number)?)?;
+                    if number % 2 == 0 {
+                        Ok(sequence)
+                    } else {
+                        Err(Error::new(ErrorKind::Internal, "no"))
+                    }
+                })
+                .await
+            })
+        })
+        .collect();
+    let mut committed = Vec::new();
+    for write in writes {
+        committed.extend(write.await.unwrap().ok());
+    }
+    assert_eq!(committed.len(), 20);
+    committed.sort_unstable();
+    let mut seen = Vec::new();
+    for _ in 0..20 {
+        let event = subscription.next().await.unwrap();
+        assert_eq!(event.data().decode::<u32>().unwrap() % 2, 0);
+        seen.push(event.sequence());
+    }
+    assert_eq!(seen, committed);
+}
+
+#[tokio::test]
+async fn what_a_caller_keeps_of_a_failed_batch_is_told_to_subscribers() {
+    let hive = Fixture::new().await;
+    let mut subscription = hive.bus.subscribe("*").await.unwrap();
+    let id = IdSource::system().next::<EventId>();
+    hive.bus.publish(event("taken").id(id)).await.unwrap();
+    let bus = hive.bus.clone();
+    let kept = hive
+        .db
+        .write(move |tx| Ok(bus.publish_all_in(tx, vec![event("kept"), event("b").id(id)]).is_err()));
+    assert!(kept.await.unwrap());
+    assert_eq!(subscription.next().await.unwrap().topic().as_str(), "taken");
+    assert_eq!(subscription.next().await.unwrap().topic().as_str(), "kept");
+}
+
+#[tokio::test]
+async fn a_sequence_is_never_given_twice() {
+    let hive = Fixture::new().await;
+    for _ in 0..3 {
+        hive.publish("a").await;
+    }
+    hive.db.write(|tx| tx.execute("DELETE FROM event", &[])).await.unwrap();
+    assert_eq!(hive.publish("a").await, Sequence::new(4));
+    assert_eq!(sequences(&hive.all().await), [4]);
+}
+
+#[tokio::test]
+async fn events_are_named_and_dated_in_their_order() {
+    let hive = Fixture::new().await;
+    for step in 0..5 {
+        hive.publish("a").await;
+        hive.clock.advance(Duration::from_secs(step));
+    }
+    let events = hive.all().await;
+    assert!(events.is_sorted_by(|a, b| a.id() < b.id() && a.time() <= b.time()));
+}
+
+#[tokio::test]
+async fn a_database_without_the_table_says_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(Options::file(dir.path().join("hive.db"))).await.unwrap();
+    let error = Bus::open(db, Arc::new(SystemClock), IdSource::system())
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (error.kind(), error.hint()),
+        (ErrorKind::Storage, "open the database with hive_bus::MIGRATIONS")
+    );
+}
+
+#[tokio::test]
+async fn the_migration_goes_back_and_forth() {
+    let hive = Fixture::new().await;
+    hive.publish("a").await;
+    hive.db.down("hive-bus", 1).await.unwrap();
+    assert!(hive.bus.publish(event("a")).await.is_err());
+    hive.db.up().await.unwrap();
+    assert_eq!(hive.bus.history(Query::new()).await.unwrap().events, []);
+    hive.publish("a").await;
+}
+
+#[tokio::test]
+async fn a_closed_database_refuses() {
+    let hive = Fixture::new().await;
+    hive.db.close().await.unwrap();
+    assert_eq!(
+        hive.bus.publish(event("a")).await.unwrap_err().kind(),
+        ErrorKind::ShuttingDown
+    );
+    assert_eq!(
+        hive.bus.history(Query::new()).await.unwrap_err().kind(),
+        ErrorKind::ShuttingDown
+    );
+}
