@@ -1,6 +1,5 @@
 //! The one trait: an agent takes a typed input, does its work through a [`Context`], and returns a typed output.
 
-
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -108,7 +107,9 @@ impl AnyAgent {
 
     /// Whether the input fits the agent's type.
     pub(crate) fn check(&self, input: &Payload) -> Result<()> {
-        self.inner.check(input).map_err(|error| error.with("agent", self.name()))
+        self.inner
+            .check(input)
+            .map_err(|error| error.with("agent", self.name()))
     }
 
     pub(crate) fn run<'a>(&'a self, cx: &'a Context, input: &'a Payload) -> RunFuture<'a> {
@@ -124,7 +125,9 @@ impl fmt::Debug for AnyAgent {
 
 impl<A: Agent> From<A> for AnyAgent {
     fn from(agent: A) -> Self {
-        Self { inner: Arc::new(Typed(agent)) }
+        Self {
+            inner: Arc::new(Typed(agent)),
+        }
     }
 }
 
@@ -167,9 +170,12 @@ impl<A: Agent> Erased for Typed<A> {
 /// the same code would not help.
 fn decode<T: DeserializeOwned>(input: &Payload) -> Result<T, Failure> {
     input.decode().map_err(|error| {
-        Failure::from(error).with_kind(ErrorKind::Drift).into_terminal().with_hint(
-            "the input was accepted by an earlier version of the agent; make the new type read the old form too",
-        )
+        Failure::from(error)
+            .with_kind(ErrorKind::Drift)
+            .into_terminal()
+            .with_hint(
+                "the input was accepted by an earlier version of the agent; make the new type read the old form too",
+            )
     })
 }
 
@@ -192,7 +198,13 @@ where
     F: Fn(Context, I) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<O, Failure>> + Send + 'static,
 {
-    AnyAgent { inner: Arc::new(Closure { name: name.into(), work, types: PhantomData }) }
+    AnyAgent {
+        inner: Arc::new(Closure {
+            name: name.into(),
+            work,
+            types: PhantomData,
+        }),
+    }
 }
 
 struct Closure<I, O, F> {

@@ -26,7 +26,10 @@ pub struct Call<A: Agent> {
 impl<A: Agent> Call<A> {
     /// A call of agent `A`, of medium priority.
     pub fn new(input: A::Input) -> Self {
-        Self { input, priority: Priority::default() }
+        Self {
+            input,
+            priority: Priority::default(),
+        }
     }
 
     /// How urgent the child is among all that is ready.
@@ -50,7 +53,10 @@ impl<A: Agent> Call<A> {
 
 impl<A: Agent> std::fmt::Debug for Call<A> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Call").field("agent", &A::NAME).field("priority", &self.priority).finish_non_exhaustive()
+        f.debug_struct("Call")
+            .field("agent", &A::NAME)
+            .field("priority", &self.priority)
+            .finish_non_exhaustive()
     }
 }
 
@@ -76,7 +82,9 @@ impl Context {
     /// Dropped, the child goes on; come back to the same name for its output. When the caller ends first it is cancelled.
     pub async fn call<A: Agent>(&self, name: &str, call: Call<A>) -> Result<A::Output, Failure> {
         let mut outputs = self.children(name, vec![call], 1).await?;
-        outputs.pop().ok_or_else(|| Failure::terminal("a call came back without an output").with_kind(ErrorKind::Internal))
+        outputs
+            .pop()
+            .ok_or_else(|| Failure::terminal("a call came back without an output").with_kind(ErrorKind::Internal))
     }
 
     /// Calls an agent once for every item, all at the same time, and returns the outputs in the order of the items.
@@ -94,10 +102,21 @@ impl Context {
         F: FnMut(I::Item) -> Call<A>,
     {
         let calls = items.into_iter().map(call).collect();
-        Map { cx: self, name, calls, parallel: usize::MAX, agent: PhantomData }
+        Map {
+            cx: self,
+            name,
+            calls,
+            parallel: usize::MAX,
+            agent: PhantomData,
+        }
     }
 
-    async fn children<A: Agent>(&self, name: &str, calls: Vec<Call<A>>, parallel: usize) -> Result<Vec<A::Output>, Failure> {
+    async fn children<A: Agent>(
+        &self,
+        name: &str,
+        calls: Vec<Call<A>>,
+        parallel: usize,
+    ) -> Result<Vec<A::Output>, Failure> {
         check_name("call", name)?;
         if calls.len() > limits::MAP_CHILDREN {
             return Err(Failure::terminal("too many children in one map")
@@ -112,10 +131,16 @@ impl Context {
         let tasks = if known {
             Vec::new()
         } else {
-            calls.into_iter().map(|call| call.into_task(self.tenant())).collect::<Result<Vec<_>>>()?
+            calls
+                .into_iter()
+                .map(|call| call.into_task(self.tenant()))
+                .collect::<Result<Vec<_>>>()?
         };
-        self.outcome::<()>(&key, Kind::Children, || Wanted::Children { tasks, parallel }).await?;
-        self.collect::<A>(&key).await.map_err(|failure| failure.with("call", name))
+        self.outcome::<()>(&key, Kind::Children, || Wanted::Children { tasks, parallel })
+            .await?;
+        self.collect::<A>(&key)
+            .await
+            .map_err(|failure| failure.with("call", name))
     }
 
     async fn collect<A: Agent>(&self, key: &str) -> Result<Vec<A::Output>, Failure> {

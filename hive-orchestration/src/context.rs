@@ -7,7 +7,6 @@ mod step;
 mod transaction;
 mod wait;
 
-
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -61,7 +60,15 @@ impl Run {
         stop: CancellationToken,
         journal: Journal,
     ) -> Self {
-        Self { claimed, db, queue, model, activity: Activity::default(), stop, journal: Mutex::new(journal) }
+        Self {
+            claimed,
+            db,
+            queue,
+            model,
+            activity: Activity::default(),
+            stop,
+            journal: Mutex::new(journal),
+        }
     }
 
     pub(crate) fn lease(&self) -> Lease {
@@ -85,7 +92,10 @@ impl Run {
 
 impl Context {
     pub(crate) fn new(run: Arc<Run>) -> Self {
-        Self { run, scope: Arc::from("") }
+        Self {
+            run,
+            scope: Arc::from(""),
+        }
     }
 
     /// The task that is being run.
@@ -126,7 +136,10 @@ impl Context {
 
     /// The same run with names of its own, for branches that run concurrently under `join!` or `select!`.
     pub fn scope(&self, name: &str) -> Self {
-        Self { run: Arc::clone(&self.run), scope: Arc::from(format!("{}{name}/", self.scope)) }
+        Self {
+            run: Arc::clone(&self.run),
+            scope: Arc::from(format!("{}{name}/", self.scope)),
+        }
     }
 
     pub(crate) fn key(&self, kind: Kind, name: &str) -> String {

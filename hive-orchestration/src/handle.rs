@@ -15,7 +15,7 @@ use crate::context::Signal;
 use crate::limits;
 use crate::queue::read::{self, End};
 use crate::queue::{cancel, wait};
-use crate::task::{TaskState, TaskStatus};
+use crate::task::{Decision, TaskState, TaskStatus};
 use crate::worker::Shop;
 
 /// A submitted task whose output is a `T`. Cheap to clone; dropping it does nothing to the task.
@@ -27,7 +27,11 @@ pub struct TaskHandle<T> {
 
 impl<T> TaskHandle<T> {
     pub(crate) fn new(id: TaskId, shop: Arc<Shop>) -> Self {
-        Self { id, shop, output: PhantomData }
+        Self {
+            id,
+            shop,
+            output: PhantomData,
+        }
     }
 
     /// The task's id. Keep it to come back to the task from another process with [`Hive::task`](crate::Hive::task).
@@ -58,7 +62,10 @@ impl<T> TaskHandle<T> {
     pub async fn signal<S: Serialize>(&self, signal: &Signal<S>, value: &S) -> Result<()> {
         let value = Payload::encode(value, limits::PAYLOAD_BYTES)?;
         let (id, queue, name) = (self.id, self.shop.queue.clone(), signal.name().to_owned());
-        self.shop.db.write(move |tx| wait::signal(tx, &queue, id, &name, &value)).await
+        self.shop
+            .db
+            .write(move |tx| wait::signal(tx, &queue, id, &name, &value))
+            .await
     }
 
     /// Decides on a step that is held: its outcome is not known, or its record no longer fits the code. The step's name
@@ -72,12 +79,20 @@ impl<T> TaskHandle<T> {
             Decision::Rerun => None,
         };
         let (id, queue, step) = (self.id, self.shop.queue.clone(), step.to_owned());
-        self.shop.db.write(move |tx| wait::decide(tx, &queue, id, &step, value.as_ref())).await
+        self.shop
+            .db
+            .write(move |tx| wait::decide(tx, &queue, id, &step, value.as_ref()))
+            .await
     }
 
     /// Follows the task from now on: its status at once, then after every change.
     pub fn watch(&self) -> Watch {
-        Watch { id: self.id, shop: Arc::clone(&self.shop), changes: self.shop.queue.wakeups.watch(self.id), last: None }
+        Watch {
+            id: self.id,
+            shop: Arc::clone(&self.shop),
+            changes: self.shop.queue.wakeups.watch(self.id),
+            last: None,
+        }
     }
 }
 
@@ -146,16 +161,6 @@ impl<T> fmt::Debug for TaskHandle<T> {
     }
 }
 
-/// A person's word on a step that is held.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Decision {
-    /// The step took effect, and this is its output.
-    Adopt(serde_json::Value),
-    /// The step did not take effect, or may be done again: run it.
-    Rerun,
-}
-
 /// A task's changes. Made by [`TaskHandle::watch`].
 pub struct Watch {
     id: TaskId,
@@ -192,6 +197,9 @@ impl Watch {
 
 impl fmt::Debug for Watch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watch").field("task", &self.id).field("last", &self.last).finish_non_exhaustive()
+        f.debug_struct("Watch")
+            .field("task", &self.id)
+            .field("last", &self.last)
+            .finish_non_exhaustive()
     }
 }

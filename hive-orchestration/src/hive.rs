@@ -113,8 +113,15 @@ impl Builder {
         let bus = Bus::open(db.clone(), Arc::clone(&self.clock), ids.clone()).await?;
         let (instance, now) = (ids.next::<InstanceId>(), self.clock.now());
         let epoch = db.write(move |tx| recover::begin_epoch(tx, instance, now)).await?;
-        let queue =
-            Queue { bus, clock: self.clock, rng: self.rng, ids, instance, wakeups: Arc::new(Wakeups::default()), epoch };
+        let queue = Queue {
+            bus,
+            clock: self.clock,
+            rng: self.rng,
+            ids,
+            instance,
+            wakeups: Arc::new(Wakeups::default()),
+            epoch,
+        };
         let names: Vec<String> = registry.names().map(str::to_owned).collect();
         let recovering = queue.clone();
         let recovered = db
@@ -138,7 +145,14 @@ impl Builder {
         });
         let server = tokio::spawn(worker::serve(Arc::clone(&shop)));
         let guard = shop.draining.clone().drop_guard();
-        Ok(Hive { inner: Arc::new(Inner { shop, recovered, server: Mutex::new(Some(server)), _guard: guard }) })
+        Ok(Hive {
+            inner: Arc::new(Inner {
+                shop,
+                recovered,
+                server: Mutex::new(Some(server)),
+                _guard: guard,
+            }),
+        })
     }
 }
 
@@ -252,6 +266,9 @@ impl Hive {
 
 impl fmt::Debug for Hive {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hive").field("db", &self.inner.shop.db).field("agents", &self.inner.shop.registry).finish()
+        f.debug_struct("Hive")
+            .field("db", &self.inner.shop.db)
+            .field("agents", &self.inner.shop.registry)
+            .finish()
     }
 }

@@ -3,7 +3,6 @@
 //! A key is `kind:scope/name#occurrence`. It does not depend on the order in which steps run, so `join!`, `select!` and
 //! edits of the code stay legal.
 
-
 use std::collections::HashMap;
 
 use hive_core::clock::Timestamp;
@@ -46,7 +45,9 @@ impl Kind {
             3 => Self::Timer,
             4 => Self::Signal,
             5 => Self::Children,
-            other => return Err(Error::new(ErrorKind::Corrupt, "a journal entry has an unknown kind").with("kind", other)),
+            other => {
+                return Err(Error::new(ErrorKind::Corrupt, "a journal entry has an unknown kind").with("kind", other));
+            }
         })
     }
 
@@ -89,15 +90,29 @@ pub(crate) struct Journal {
 
 impl Journal {
     pub(crate) fn load(db: &Snapshot<'_>, task: i64) -> Result<Self> {
-        let entries = db.query("SELECT key, kind, state, value FROM journal WHERE task = ?1", &[&task], |row| {
-            let standing = match row.get::<i64>(2)? {
-                0 => Standing::Pending,
-                3 => Standing::Held,
-                _ => Standing::Done,
-            };
-            Ok((row.get(0)?, Entry { kind: Kind::from_code(row.get(1)?)?, standing, value: row.get(3)? }))
-        })?;
-        Ok(Self { entries: entries.into_iter().collect(), occurrences: HashMap::new() })
+        let entries = db.query(
+            "SELECT key, kind, state, value FROM journal WHERE task = ?1",
+            &[&task],
+            |row| {
+                let standing = match row.get::<i64>(2)? {
+                    0 => Standing::Pending,
+                    3 => Standing::Held,
+                    _ => Standing::Done,
+                };
+                Ok((
+                    row.get(0)?,
+                    Entry {
+                        kind: Kind::from_code(row.get(1)?)?,
+                        standing,
+                        value: row.get(3)?,
+                    },
+                ))
+            },
+        )?;
+        Ok(Self {
+            entries: entries.into_iter().collect(),
+            occurrences: HashMap::new(),
+        })
     }
 
     /// The key of the next use of this name in this run.
@@ -131,7 +146,16 @@ pub(crate) fn record(
         "INSERT INTO journal (task, key, kind, state, value, type, at)
          SELECT ?1, ?4, ?5, 2, ?6, ?7, ?8 FROM task WHERE seq = ?1 AND attempt = ?2 AND epoch = ?3 AND state = 2
          ON CONFLICT (task, key) DO UPDATE SET kind = ?5, state = 2, value = ?6, type = ?7, note = NULL, at = ?8",
-        &[&lease.task, &lease.attempt, &lease.epoch, &key, &kind.code(), value, &type_name, &now],
+        &[
+            &lease.task,
+            &lease.attempt,
+            &lease.epoch,
+            &key,
+            &kind.code(),
+            value,
+            &type_name,
+            &now,
+        ],
     )?;
     if written == 0 { Err(lease.lost()) } else { Ok(()) }
 }
@@ -150,6 +174,9 @@ pub(crate) fn begin_once(tx: &mut Tx<'_>, lease: Lease, now: Timestamp, key: &st
 /// Forgets the note of [`begin_once`]: the step came back with an error, so its outcome is known.
 pub(crate) fn forget_once(tx: &mut Tx<'_>, lease: Lease, key: &str) -> Result<()> {
     queue::guard(tx, lease)?;
-    tx.execute("DELETE FROM journal WHERE task = ?1 AND key = ?2 AND state = 0", &[&lease.task, &key])?;
+    tx.execute(
+        "DELETE FROM journal WHERE task = ?1 AND key = ?2 AND state = 0",
+        &[&lease.task, &key],
+    )?;
     Ok(())
 }

@@ -1,27 +1,109 @@
-//! Durable multi-agent systems as a library.
+//! Durable multi-agent systems as a library: implement [`Agent`], open a [`Hive`], submit tasks. Whatever was
+//! acknowledged is on disk, and goes on where it stood after `kill -9` at any instruction.
+//!
+//! ```
+//! # // The package is `hive-orchestration`; applications write `hive = { package = "hive-orchestration", … }`.
+//! # use hive_orchestration as hive;
+//! use hive::core::model::scripted::Scripted;
+//! use hive::{Agent, Context, Failure, Hive};
+//! use schemars::JsonSchema;
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Serialize, Deserialize, JsonSchema)]
+//! struct Diff { text: String }
+//!
+//! #[derive(Serialize, Deserialize, JsonSchema)]
+//! struct Verdict { approved: bool, reasons: Vec<String> }
+//!
+//! struct Reviewer;
+//!
+//! impl Agent for Reviewer {
+//!     const NAME: &'static str = "reviewer";
+//!     type Input = Diff;
+//!     type Output = Verdict;
+//!
+//!     async fn run(&self, cx: &Context, diff: Diff) -> Result<Verdict, Failure> {
+//!         cx.step("ask", async || cx.model().extract(&diff.text).await).await // asked once, remembered for ever
+//!     }
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> hive::Result<()> {
+//! #   let dir = tempfile::tempdir().unwrap();
+//! #   let path = dir.path().join("hive.db");
+//!     // A model that answers from a script, so that this page runs offline.
+//!     let model = Scripted::new().on_json("+ bar", Verdict { approved: true, reasons: vec!["short".into()] });
+//!     let hive = Hive::open(path).agent(Reviewer).model(model).start().await?;
+//!     let task = hive.submit::<Reviewer>(Diff { text: "- foo\n+ bar".into() }).await?; // on disk from here on
+//!     assert_eq!(task.result().await?.reasons, ["short"]);
+//!     hive.shutdown().await
+//! }
+//! ```
+//!
+//! # What an agent may rely on
+//!
+//! - A **[step](Context::step)** that was acknowledged is never run again; its output comes from the journal.
+//! - A **[transaction](Context::transaction)** on the hive's database happens exactly once.
+//! - An effect on the outside happens **at least once**; give the other side [`Context::idempotency_key`], or declare the
+//!   step [`Effect::AtMostOnce`], and an interrupted one waits for a person.
+//! - **[Calls](Context::call)**, **[maps](Context::map)**, **[sleeps](Context::sleep)** and **[waits](Context::wait)** go on
+//!   after a crash; while a task waits it holds no worker and, after a moment, no memory.
+//! - At most one completion is accepted per task: every write is fenced, and a run that lost its lease is stopped.
+//!
+//! # What it is not
+//!
+//! No server and no macro language. There are no rules about determinism: code between steps may do what it likes, and
+//! may do it again. Today one process owns one SQLite file; several processes on one database are not supported yet.
+//!
+//! # Features
+//!
+//! - `claude`: the Claude command line as a model, `core::model::claude`.
+//! - `test-util`: what tests of agents need.
+//!
+//! # Modules
+//!
+//! [`core`] (database, clock, models), [`bus`] (events) and [`errors`] are the crates below, re-exported; [`limits`] holds
+//! every bound with its reason. [`task`] describes what can be asked of a task, [`builders`] what `Hive::open` and its
+//! kin return.
+
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod limits;
-mod task;
-mod wake;
-mod journal;
-mod queue;
-mod context;
+
 mod agent;
 mod call;
-mod registry;
-mod worker;
+mod context;
 mod handle;
 mod hive;
+mod journal;
+mod queue;
+mod registry;
+pub mod task;
+mod wake;
+mod worker;
 
+#[doc(no_inline)]
 pub use hive_bus as bus;
+#[doc(no_inline)]
 pub use hive_core as core;
+#[doc(no_inline)]
 pub use hive_errors as errors;
+
+pub use hive_core::id::TaskId;
 pub use hive_errors::{Error, Failure, Result, RetryPolicy};
 
-pub use crate::agent::{Agent, AnyAgent, agent_fn};
-pub use crate::call::{Call, Map};
-pub use crate::context::{Approval, Context, Effect, Signal, Step, Wait};
-pub use crate::handle::{Decision, TaskHandle, Watch};
-pub use crate::hive::{Builder, Hive, Submit};
-pub use crate::task::{Priority, Progress, TaskState, TaskStatus, WaitingFor};
+pub use crate::agent::{Agent, agent_fn};
+pub use crate::call::Call;
+pub use crate::context::{Approval, Context, Effect, Signal};
+pub use crate::handle::TaskHandle;
+pub use crate::hive::Hive;
+pub use crate::task::Priority;
+
+/// What the methods of [`Hive`] and [`Context`] return on the way: named so that they can be stored and documented.
+pub mod builders {
+    pub use crate::agent::AnyAgent;
+    pub use crate::call::Map;
+    pub use crate::context::{Step, Wait};
+    pub use crate::handle::Watch;
+    pub use crate::hive::{Builder, Submit};
+}

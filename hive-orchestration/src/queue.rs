@@ -13,7 +13,6 @@ pub(crate) mod schema;
 pub(crate) mod submit;
 pub(crate) mod wait;
 
-
 use std::sync::Arc;
 
 use hive_bus::Bus;
@@ -23,8 +22,8 @@ use hive_core::id::{IdSource, InstanceId, TaskId};
 use hive_core::rng::Rng;
 use hive_errors::{Error, ErrorKind, Result};
 
-use crate::wake::Wakeups;
 use crate::task::{Lease, Progress};
+use crate::wake::Wakeups;
 
 /// What the queue's functions need besides a transaction.
 #[derive(Clone)]
@@ -40,7 +39,10 @@ pub(crate) struct Queue {
 
 impl std::fmt::Debug for Queue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Queue").field("instance", &self.instance).field("epoch", &self.epoch).finish_non_exhaustive()
+        f.debug_struct("Queue")
+            .field("instance", &self.instance)
+            .field("epoch", &self.epoch)
+            .finish_non_exhaustive()
     }
 }
 
@@ -78,11 +80,20 @@ pub(crate) fn guard(tx: &Tx<'_>, lease: Lease) -> Result<()> {
 }
 
 /// Records how far a run says it has come.
-pub(crate) fn progress(tx: &mut Tx<'_>, queue: &Queue, lease: Lease, task: &TaskRef, progress: &Progress) -> Result<()> {
+pub(crate) fn progress(
+    tx: &mut Tx<'_>,
+    queue: &Queue,
+    lease: Lease,
+    task: &TaskRef,
+    progress: &Progress,
+) -> Result<()> {
     guard(tx, lease)?;
     let text = serde_json::to_string(progress)
         .map_err(|e| Error::new(ErrorKind::Internal, "a progress could not be written down").with_source(e))?;
-    tx.execute("UPDATE task_body SET progress = ?2 WHERE task = ?1", &[&lease.task, &text])?;
+    tx.execute(
+        "UPDATE task_body SET progress = ?2 WHERE task = ?1",
+        &[&lease.task, &text],
+    )?;
     emit::progress(tx, queue, task, progress)?;
     let (wakeups, id) = (queue.wakeups.clone(), task.id);
     tx.on_commit(move || wakeups.changed(id));

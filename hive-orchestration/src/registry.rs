@@ -55,7 +55,9 @@ impl Registry {
         let error = Error::new(ErrorKind::UnknownAgent, "no such agent in this hive")
             .with("agent", format!("{:.100}", agent.escape_debug()));
         match hive_core::nearest::nearest(agent, self.names()) {
-            Some(near) => error.with_hint(format!("did you mean `{near}`? agents are added with `Hive::open(…).agent(…)`")),
+            Some(near) => error.with_hint(format!(
+                "did you mean `{near}`? agents are added with `Hive::open(…).agent(…)`"
+            )),
             None => error.with_hint("add it with `Hive::open(…).agent(…)` before the hive is started"),
         }
     }

@@ -2,7 +2,6 @@
 
 pub(crate) mod state;
 
-
 use hive_core::clock::Timestamp;
 use hive_core::id::TaskId;
 use hive_errors::{Error, ErrorKind, Failure, Result};
@@ -186,6 +185,16 @@ pub struct TaskStatus {
     pub finished_at: Option<Timestamp>,
 }
 
+/// A person's word on a step that is held.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Decision {
+    /// The step took effect, and this is its output.
+    Adopt(serde_json::Value),
+    /// The step did not take effect, or may be done again: run it.
+    Rerun,
+}
+
 /// The claim of one process on one run of a task. It cannot be made or copied outside the crate; every write in the
 /// task's name is guarded in SQL by all three numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -230,9 +239,11 @@ pub(crate) fn check_token(what: &'static str, name: &str) -> Result<()> {
     if !name.is_empty() && name.len() <= limits::TOKEN_BYTES && name.bytes().all(fits) {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::InvalidInput, format!("the {what}'s name is not valid"))
-        .with("field", what)
-        .with("value", format!("{:.80}", name.escape_debug()))
-        .with("limit_bytes", limits::TOKEN_BYTES)
-        .with_hint("use ASCII letters, digits, `-` and `_`"))
+    Err(
+        Error::new(ErrorKind::InvalidInput, format!("the {what}'s name is not valid"))
+            .with("field", what)
+            .with("value", format!("{:.80}", name.escape_debug()))
+            .with("limit_bytes", limits::TOKEN_BYTES)
+            .with_hint("use ASCII letters, digits, `-` and `_`"),
+    )
 }

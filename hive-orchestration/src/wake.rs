@@ -84,7 +84,10 @@ impl Wakeups {
         if watchers.len().is_power_of_two() {
             watchers.retain(|_, sender| !sender.is_closed());
         }
-        watchers.entry(task).or_insert_with(|| watch::Sender::new(0)).subscribe()
+        watchers
+            .entry(task)
+            .or_insert_with(|| watch::Sender::new(0))
+            .subscribe()
     }
 }
 

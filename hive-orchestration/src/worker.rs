@@ -2,7 +2,6 @@
 
 mod drive;
 
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,7 +52,9 @@ pub(crate) async fn serve(shop: Arc<Shop>) -> Result<()> {
             Err(error) => {
                 failures += 1;
                 tracing::error!(%error, failures, "the queue could not be read");
-                backoff.delay_after(failures, shop.queue.rng.next_u64(), None).unwrap_or(limits::DISPATCH_TICK)
+                backoff
+                    .delay_after(failures, shop.queue.rng.next_u64(), None)
+                    .unwrap_or(limits::DISPATCH_TICK)
             }
         };
         tokio::select! {
@@ -82,7 +83,9 @@ async fn claim_and_start(shop: &Arc<Shop>, runs: &mut JoinSet<()>) -> Result<Nex
     // Permits first: a claimed task must never wait for a worker.
     let free = shop.slots.available_permits().min(limits::CLAIM_BATCH);
     let count = u32::try_from(free).unwrap_or(u32::MAX);
-    let Ok(mut permits) = Arc::clone(&shop.slots).try_acquire_many_owned(count) else { return Ok(Next::AtOnce) };
+    let Ok(mut permits) = Arc::clone(&shop.slots).try_acquire_many_owned(count) else {
+        return Ok(Next::AtOnce);
+    };
     if free == 0 {
         // Timers still fall due while every worker is busy; they only need a worker afterwards.
         return Ok(Next::NotBefore(None));
@@ -90,7 +93,11 @@ async fn claim_and_start(shop: &Arc<Shop>, runs: &mut JoinSet<()>) -> Result<Nex
     let claimant = Arc::clone(shop);
     let claims: Claims = shop
         .db
-        .write(move |tx| claim::claim(tx, &claimant.queue, free, |agent| claimant.registry.get(agent).is_some()))
+        .write(move |tx| {
+            claim::claim(tx, &claimant.queue, free, |agent| {
+                claimant.registry.get(agent).is_some()
+            })
+        })
         .await?;
     let more = claims.more;
     for claimed in claims.tasks {
@@ -99,7 +106,11 @@ async fn claim_and_start(shop: &Arc<Shop>, runs: &mut JoinSet<()>) -> Result<Nex
         runs.spawn(drive::run(Arc::clone(shop), claimed, permit));
     }
     drop(permits);
-    Ok(if more { Next::AtOnce } else { Next::NotBefore(claims.next_due) })
+    Ok(if more {
+        Next::AtOnce
+    } else {
+        Next::NotBefore(claims.next_due)
+    })
 }
 
 /// Lets runs end for a while, then takes their leases back so that the next process can go on at once.

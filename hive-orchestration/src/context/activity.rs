@@ -58,7 +58,10 @@ impl Activity {
 
     pub(crate) fn take(&self) -> Demand {
         let mut state = self.state();
-        Demand { new: std::mem::take(&mut state.new), idle: state.waiting > 0 && state.working == 0 }
+        Demand {
+            new: std::mem::take(&mut state.new),
+            idle: state.waiting > 0 && state.working == 0,
+        }
     }
 
     /// Ready once the driver has put news into the journal. Ask for it before looking there.

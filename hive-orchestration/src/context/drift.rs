@@ -43,9 +43,20 @@ impl Context {
 
     async fn hold(&self, key: &str, kind: Kind, report: String) {
         tracing::warn!(task = %self.task_id(), step = key, report, "a step is held for a person's decision");
-        let held = Entry { kind, standing: Standing::Held, value: None };
+        let held = Entry {
+            kind,
+            standing: Standing::Held,
+            value: None,
+        };
         self.run.journal().put(key.to_owned(), held);
-        self.settled(key, Some(NewWait { key: key.to_owned(), what: Wanted::Decision { kind, report } })).await;
+        self.settled(
+            key,
+            Some(NewWait {
+                key: key.to_owned(),
+                what: Wanted::Decision { kind, report },
+            }),
+        )
+        .await;
     }
 }
 

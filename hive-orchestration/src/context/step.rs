@@ -169,7 +169,10 @@ where
             if failure.is_terminal() {
                 return Err(failure);
             }
-            match self.retry.delay_after(failures, queue.rng.next_u64(), failure.retry_after()) {
+            match self
+                .retry
+                .delay_after(failures, queue.rng.next_u64(), failure.retry_after())
+            {
                 Some(delay) => queue.clock.sleep(delay).await,
                 None => return Err(failure),
             }
@@ -196,13 +199,25 @@ impl Context {
         if let Err(error) = written {
             return Err(self.run.refused(error).await.into());
         }
-        self.run.journal().put(key.to_owned(), Entry { kind, standing: Standing::Done, value: Some(value) });
+        self.run.journal().put(
+            key.to_owned(),
+            Entry {
+                kind,
+                standing: Standing::Done,
+                value: Some(value),
+            },
+        );
         Ok(())
     }
 
     async fn begin_once(&self, key: &str) -> Result<(), Failure> {
         let (lease, now, key) = (self.run.lease(), self.run.queue.clock.now(), key.to_owned());
-        match self.run.db.write(move |tx| journal::begin_once(tx, lease, now, &key)).await {
+        match self
+            .run
+            .db
+            .write(move |tx| journal::begin_once(tx, lease, now, &key))
+            .await
+        {
             Ok(()) => Ok(()),
             Err(error) => Err(self.run.refused(error).await.into()),
         }

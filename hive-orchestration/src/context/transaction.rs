@@ -51,7 +51,11 @@ impl Context {
             .await;
         match committed {
             Ok((output, value)) => {
-                let entry = Entry { kind: Kind::Transaction, standing: Standing::Done, value: Some(value) };
+                let entry = Entry {
+                    kind: Kind::Transaction,
+                    standing: Standing::Done,
+                    value: Some(value),
+                };
                 self.run.journal().put(key, entry);
                 Ok(output)
             }

@@ -32,7 +32,10 @@ pub struct Signal<T> {
 impl<T> Signal<T> {
     /// The signal with this name. Task and sender must agree on the name and the type: share one constant.
     pub const fn new(name: &'static str) -> Self {
-        Self { name: Cow::Borrowed(name), value: PhantomData }
+        Self {
+            name: Cow::Borrowed(name),
+            value: PhantomData,
+        }
     }
 
     /// Its name.
@@ -43,7 +46,10 @@ impl<T> Signal<T> {
 
 impl<T> Clone for Signal<T> {
     fn clone(&self) -> Self {
-        Self { name: self.name.clone(), value: PhantomData }
+        Self {
+            name: self.name.clone(),
+            value: PhantomData,
+        }
     }
 }
 
@@ -78,12 +84,20 @@ impl Approval {
 
     /// A yes.
     pub fn yes(by: impl Into<String>) -> Self {
-        Self { approved: true, by: by.into(), comment: String::new() }
+        Self {
+            approved: true,
+            by: by.into(),
+            comment: String::new(),
+        }
     }
 
     /// A no.
     pub fn no(by: impl Into<String>, comment: impl Into<String>) -> Self {
-        Self { approved: false, by: by.into(), comment: comment.into() }
+        Self {
+            approved: false,
+            by: by.into(),
+            comment: comment.into(),
+        }
     }
 }
 
@@ -105,7 +119,12 @@ impl Context {
     /// # Cancel safety
     /// Dropped, the task still counts as waiting for the signal; come back to the same name to take its value.
     pub fn wait<T: DeserializeOwned + Send>(&self, signal: Signal<T>) -> Wait<'_, T> {
-        Wait { cx: self, signal, question: None, timeout: None }
+        Wait {
+            cx: self,
+            signal,
+            question: None,
+            timeout: None,
+        }
     }
 
     /// Waits for at least `duration`, through crashes and restarts; never less. The end is fixed when the wait first
@@ -116,7 +135,9 @@ impl Context {
     pub async fn sleep(&self, duration: Duration) -> Result<(), Failure> {
         let key = self.key(Kind::Timer, "");
         let until = self.run.queue.clock.now() + duration;
-        self.outcome::<()>(&key, Kind::Timer, || Wanted::Timer { until }).await.map(|_| ())
+        self.outcome::<()>(&key, Kind::Timer, || Wanted::Timer { until })
+            .await
+            .map(|_| ())
     }
 
     /// The outcome of the wait under `key`, which `what` begins when it is new. `None`: its time has run out.
@@ -131,8 +152,18 @@ impl Context {
             Recall::Again => return Ok(None),
             Recall::Begun => None,
             Recall::New => {
-                self.run.journal().put(key.to_owned(), Entry { kind, standing: Standing::Pending, value: None });
-                Some(NewWait { key: key.to_owned(), what: what() })
+                self.run.journal().put(
+                    key.to_owned(),
+                    Entry {
+                        kind,
+                        standing: Standing::Pending,
+                        value: None,
+                    },
+                );
+                Some(NewWait {
+                    key: key.to_owned(),
+                    what: what(),
+                })
             }
         };
         self.settled(key, new).await;
@@ -148,7 +179,12 @@ impl Context {
         loop {
             let mut news = pin!(self.run.activity.news());
             news.as_mut().enable();
-            if self.run.journal().get(key).is_some_and(|entry| entry.standing == Standing::Done) {
+            if self
+                .run
+                .journal()
+                .get(key)
+                .is_some_and(|entry| entry.standing == Standing::Done)
+            {
                 return;
             }
             news.await;
@@ -177,14 +213,25 @@ impl<'a, T: DeserializeOwned + Send + 'a> IntoFuture for Wait<'a, T> {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let Self { cx, signal, question, timeout } = self;
+            let Self {
+                cx,
+                signal,
+                question,
+                timeout,
+            } = self;
             check_name("signal", signal.name())?;
             let key = cx.key(Kind::Signal, signal.name());
             let until = timeout.map(|limit| cx.run.queue.clock.now() + limit);
-            let wanted = || Wanted::Signal { name: signal.name().to_owned(), question, until };
+            let wanted = || Wanted::Signal {
+                name: signal.name().to_owned(),
+                question,
+                until,
+            };
             let value = cx.outcome::<T>(&key, Kind::Signal, wanted).await?;
             value.ok_or_else(|| {
-                Failure::terminal("nobody answered in time").with_kind(ErrorKind::Timeout).with("signal", signal.name())
+                Failure::terminal("nobody answered in time")
+                    .with_kind(ErrorKind::Timeout)
+                    .with("signal", signal.name())
             })
         })
     }
@@ -192,7 +239,10 @@ impl<'a, T: DeserializeOwned + Send + 'a> IntoFuture for Wait<'a, T> {
 
 impl<T> std::fmt::Debug for Wait<'_, T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Wait").field("signal", &self.signal).field("question", &self.question).finish_non_exhaustive()
+        f.debug_struct("Wait")
+            .field("signal", &self.signal)
+            .field("question", &self.question)
+            .finish_non_exhaustive()
     }
 }
 
@@ -202,7 +252,14 @@ impl Context {
         let mut journal = self.run.journal();
         for (key, value) in outcomes {
             let kind = journal.get(&key).map_or(Kind::Signal, |entry| entry.kind);
-            journal.put(key, Entry { kind, standing: Standing::Done, value });
+            journal.put(
+                key,
+                Entry {
+                    kind,
+                    standing: Standing::Done,
+                    value,
+                },
+            );
         }
         drop(journal);
         self.run.activity.announce();

@@ -80,16 +80,20 @@ impl<T> Submit<T> {
 
     /// Finds every fault before anything is written.
     fn check(self) -> Result<(Hive, NewTask)> {
-        let input = self.input.map_err(|error| error.with("agent", format!("{:.100}", self.agent.escape_debug())))?;
+        let input = self
+            .input
+            .map_err(|error| error.with("agent", format!("{:.100}", self.agent.escape_debug())))?;
         self.hive.shop().registry.check(&self.agent, &input)?;
         check_token("tenant", &self.tenant)?;
         if let Some(key) = &self.key
             && (key.is_empty() || key.len() > limits::KEY_BYTES)
         {
-            return Err(Error::new(ErrorKind::InvalidInput, "the idempotency key is empty or too long")
-                .with("field", "idempotency_key")
-                .with("bytes", key.len())
-                .with("limit_bytes", limits::KEY_BYTES));
+            return Err(
+                Error::new(ErrorKind::InvalidInput, "the idempotency key is empty or too long")
+                    .with("field", "idempotency_key")
+                    .with("bytes", key.len())
+                    .with("limit_bytes", limits::KEY_BYTES),
+            );
         }
         let run_at = self.delay.map(|delay| self.hive.shop().queue.clock.now() + delay);
         let new = NewTask {
@@ -120,6 +124,9 @@ impl<T: 'static> IntoFuture for Submit<T> {
 
 impl<T> fmt::Debug for Submit<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Submit").field("agent", &self.agent).field("priority", &self.priority).finish_non_exhaustive()
+        f.debug_struct("Submit")
+            .field("agent", &self.agent)
+            .field("priority", &self.priority)
+            .finish_non_exhaustive()
     }
 }

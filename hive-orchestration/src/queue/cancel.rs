@@ -73,7 +73,9 @@ fn end(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef, reason: &'static str) -> 
     if ended == 0 {
         return Ok(());
     }
-    let failure = Failure::terminal("the task was cancelled").with_kind(ErrorKind::Cancelled).with("reason", reason);
+    let failure = Failure::terminal("the task was cancelled")
+        .with_kind(ErrorKind::Cancelled)
+        .with("reason", reason);
     finish::record(tx, task.seq, &failure)?;
     emit::cancelled(tx, queue, task, reason)?;
     let (wakeups, seq, id) = (queue.wakeups.clone(), task.seq, task.id);

@@ -58,7 +58,10 @@ pub(crate) fn claim(tx: &mut Tx<'_>, queue: &Queue, limit: usize, knows: impl Fn
             ))
         },
     )?;
-    let mut claims = Claims { more: ready.len() == limit, ..Claims::default() };
+    let mut claims = Claims {
+        more: ready.len() == limit,
+        ..Claims::default()
+    };
     for (task, depth) in ready {
         if !knows(&task.agent) {
             defer(tx, &task, now)?;
@@ -68,10 +71,21 @@ pub(crate) fn claim(tx: &mut Tx<'_>, queue: &Queue, limit: usize, knows: impl Fn
             "UPDATE task SET state = 2, attempt = ?2, epoch = ?3 WHERE seq = ?1 AND state = 1",
             &[&task.seq, &task.attempt, &queue.epoch],
         )?;
-        let input = tx.query_one("SELECT input FROM task_body WHERE task = ?1", &[&task.seq], |row| row.get(0))?;
+        let input = tx.query_one("SELECT input FROM task_body WHERE task = ?1", &[&task.seq], |row| {
+            row.get(0)
+        })?;
         emit::started(tx, queue, &task)?;
-        let lease = Lease { task: task.seq, attempt: task.attempt, epoch: queue.epoch };
-        claims.tasks.push(Claimed { lease, task, depth, input });
+        let lease = Lease {
+            task: task.seq,
+            attempt: task.attempt,
+            epoch: queue.epoch,
+        };
+        claims.tasks.push(Claimed {
+            lease,
+            task,
+            depth,
+            input,
+        });
     }
     claims.next_due = next_due(tx)?;
     Ok(claims)

@@ -14,7 +14,10 @@ use super::{Queue, TaskRef};
 use crate::task::Progress;
 
 fn emit<T: TypedEvent>(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef, data: &T) -> Result<()> {
-    let event = NewEvent::of(data)?.tenant(task.tenant.clone()).correlation(task.root).causation(task.id);
+    let event = NewEvent::of(data)?
+        .tenant(task.tenant.clone())
+        .correlation(task.root)
+        .causation(task.id);
     queue.bus.publish_in(tx, event).map(drop)
 }
 
@@ -25,7 +28,12 @@ pub(super) fn submitted(
     parent: Option<TaskId>,
     not_before: Option<Timestamp>,
 ) -> Result<()> {
-    let data = TaskSubmitted { task: task.id, agent: task.agent.clone(), parent, not_before };
+    let data = TaskSubmitted {
+        task: task.id,
+        agent: task.agent.clone(),
+        parent,
+        not_before,
+    };
     emit(tx, queue, task, &data)
 }
 
@@ -59,21 +67,51 @@ pub(super) fn waiting(
     name: Option<String>,
     until: Option<Timestamp>,
 ) -> Result<()> {
-    let data = TaskWaiting { task: task.id, agent: task.agent.clone(), attempt: task.attempt, on, name, until };
+    let data = TaskWaiting {
+        task: task.id,
+        agent: task.agent.clone(),
+        attempt: task.attempt,
+        on,
+        name,
+        until,
+    };
     emit(tx, queue, task, &data)
 }
 
 pub(super) fn resumed(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef) -> Result<()> {
-    emit(tx, queue, task, &TaskResumed { task: task.id, agent: task.agent.clone(), attempt: task.attempt })
+    emit(
+        tx,
+        queue,
+        task,
+        &TaskResumed {
+            task: task.id,
+            agent: task.agent.clone(),
+            attempt: task.attempt,
+        },
+    )
 }
 
 pub(super) fn recovered(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef) -> Result<()> {
-    let data = TaskRecovered { task: task.id, agent: task.agent.clone(), attempt: task.attempt, lost: None };
+    let data = TaskRecovered {
+        task: task.id,
+        agent: task.agent.clone(),
+        attempt: task.attempt,
+        lost: None,
+    };
     emit(tx, queue, task, &data)
 }
 
 pub(super) fn succeeded(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef) -> Result<()> {
-    emit(tx, queue, task, &TaskSucceeded { task: task.id, agent: task.agent.clone(), attempt: task.attempt })
+    emit(
+        tx,
+        queue,
+        task,
+        &TaskSucceeded {
+            task: task.id,
+            agent: task.agent.clone(),
+            attempt: task.attempt,
+        },
+    )
 }
 
 pub(super) fn failed(
@@ -93,7 +131,12 @@ pub(super) fn failed(
     };
     emit(tx, queue, task, &data)?;
     let Some(at) = retry_at else { return Ok(()) };
-    let data = TaskRetrying { task: task.id, agent: task.agent.clone(), attempt: task.attempt, at };
+    let data = TaskRetrying {
+        task: task.id,
+        agent: task.agent.clone(),
+        attempt: task.attempt,
+        at,
+    };
     emit(tx, queue, task, &data)
 }
 

@@ -11,7 +11,10 @@ use crate::task::state::{AfterFailure, after_failure};
 /// Ends the task with its output.
 pub(crate) fn complete(tx: &mut Tx<'_>, queue: &Queue, lease: Lease, task: &TaskRef, output: &Payload) -> Result<()> {
     end(tx, queue, lease, 4)?;
-    tx.execute("UPDATE task_body SET output = ?2, failure = NULL WHERE task = ?1", &[&lease.task, output])?;
+    tx.execute(
+        "UPDATE task_body SET output = ?2, failure = NULL WHERE task = ?1",
+        &[&lease.task, output],
+    )?;
     emit::succeeded(tx, queue, task)?;
     after_end(tx, queue, task, true)
 }
@@ -34,7 +37,10 @@ pub(crate) fn fail(
         )?
         .ok_or_else(|| lease.lost())?
         .saturating_add(1);
-    tx.execute("UPDATE task SET failures = ?2 WHERE seq = ?1", &[&lease.task, &failures])?;
+    tx.execute(
+        "UPDATE task SET failures = ?2 WHERE seq = ?1",
+        &[&lease.task, &failures],
+    )?;
     record(tx, lease.task, failure)?;
     match after_failure(failure, failures, policy, queue.rng.next_u64(), now) {
         AfterFailure::Retry(at) => {

@@ -52,9 +52,11 @@ fn waiting_for(db: &Snapshot<'_>, seq: i64) -> Result<Vec<WaitingFor>> {
             }
             Ok(match Kind::from_code(row.get(1)?)? {
                 Kind::Timer => Some(WaitingFor::Timer { until: row.get(4)? }),
-                Kind::Signal => {
-                    Some(WaitingFor::Signal { name: row.get(5)?, question: row.get(3)?, until: row.get(4)? })
-                }
+                Kind::Signal => Some(WaitingFor::Signal {
+                    name: row.get(5)?,
+                    question: row.get(3)?,
+                    until: row.get(4)?,
+                }),
                 Kind::Children => Some(WaitingFor::Children { remaining: row.get(6)? }),
                 Kind::Step | Kind::Once | Kind::Transaction => None,
             })

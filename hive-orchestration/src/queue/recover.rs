@@ -9,13 +9,19 @@ use crate::task::state::{AfterCrash, after_crash};
 
 /// Starts an epoch. Every lease of an earlier one is void from this commit on.
 pub(crate) fn begin_epoch(tx: &mut Tx<'_>, instance: InstanceId, now: hive_core::clock::Timestamp) -> Result<u64> {
-    let epoch = tx.insert("INSERT INTO instance (id, started_at) VALUES (?1, ?2)", &[&instance, &now])?;
+    let epoch = tx.insert(
+        "INSERT INTO instance (id, started_at) VALUES (?1, ?2)",
+        &[&instance, &now],
+    )?;
     Ok(epoch.cast_unsigned())
 }
 
 /// Says that the epoch ended in good order.
 pub(crate) fn end_epoch(tx: &mut Tx<'_>, queue: &Queue) -> Result<()> {
-    tx.execute("UPDATE instance SET ended_at = ?2 WHERE epoch = ?1", &[&queue.epoch, &queue.clock.now()])?;
+    tx.execute(
+        "UPDATE instance SET ended_at = ?2 WHERE epoch = ?1",
+        &[&queue.epoch, &queue.clock.now()],
+    )?;
     Ok(())
 }
 
@@ -27,7 +33,14 @@ pub(crate) fn recover(tx: &mut Tx<'_>, queue: &Queue, agents: &[&str]) -> Result
                 (SELECT count(*) FROM journal WHERE journal.task = task.seq)
          FROM task WHERE state = 2 AND epoch < ?1",
         &[&queue.epoch],
-        |row| Ok((super::task_ref(row)?, row.get::<u32>(6)?, row.get::<i64>(7)?, row.get::<i64>(8)?)),
+        |row| {
+            Ok((
+                super::task_ref(row)?,
+                row.get::<u32>(6)?,
+                row.get::<i64>(7)?,
+                row.get::<i64>(8)?,
+            ))
+        },
     )?;
     let count = left.len();
     for (task, crashes, mark, entries) in left {
@@ -43,7 +56,10 @@ pub(crate) fn recover(tx: &mut Tx<'_>, queue: &Queue, agents: &[&str]) -> Result
         }
     }
     for agent in agents {
-        tx.execute("UPDATE task SET state = 1, deferred = 0 WHERE state = 0 AND deferred = 1 AND agent = ?1", &[agent])?;
+        tx.execute(
+            "UPDATE task SET state = 1, deferred = 0 WHERE state = 0 AND deferred = 1 AND agent = ?1",
+            &[agent],
+        )?;
     }
     Ok(count)
 }

@@ -59,10 +59,12 @@ fn existing(tx: &Tx<'_>, new: &NewTask, key: &str) -> Result<Option<TaskId>> {
         |row| Ok((row.get::<TaskId>(0)?, row.blob(1)? == new.input.as_bytes())),
     )?;
     match found {
-        Some((id, false)) => Err(Error::new(ErrorKind::Conflict, "the idempotency key was used with another input")
-            .with("idempotency_key", key)
-            .with("task", id)
-            .with_hint("use a new key for a new input; the same key and input give the task that is there")),
+        Some((id, false)) => Err(
+            Error::new(ErrorKind::Conflict, "the idempotency key was used with another input")
+                .with("idempotency_key", key)
+                .with("task", id)
+                .with_hint("use a new key for a new input; the same key and input give the task that is there"),
+        ),
         Some((id, true)) => Ok(Some(id)),
         None => Ok(None),
     }
@@ -81,7 +83,11 @@ fn insert(tx: &mut Tx<'_>, queue: &Queue, new: &NewTask, parent: Option<Parent<'
     let root = parent.map_or(id, |parent| parent.root);
     let held = parent.is_some_and(|parent| parent.held);
     let run_at = if held { HELD } else { new.run_at.unwrap_or(now) };
-    let state = if run_at > now { TaskState::Scheduled } else { TaskState::Queued };
+    let state = if run_at > now {
+        TaskState::Scheduled
+    } else {
+        TaskState::Queued
+    };
     let seq = tx.insert(
         "INSERT INTO task (id, tenant, agent, root, parent, call, ordinal, depth, state, priority, run_at, idempotency,
                            created_at)
@@ -102,8 +108,18 @@ fn insert(tx: &mut Tx<'_>, queue: &Queue, new: &NewTask, parent: Option<Parent<'
             &now,
         ],
     )?;
-    tx.execute("INSERT INTO task_body (task, input) VALUES (?1, ?2)", &[&seq, &new.input])?;
-    let task = TaskRef { seq, id, root, agent: new.agent.clone(), tenant: new.tenant.clone(), attempt: 0 };
+    tx.execute(
+        "INSERT INTO task_body (task, input) VALUES (?1, ?2)",
+        &[&seq, &new.input],
+    )?;
+    let task = TaskRef {
+        seq,
+        id,
+        root,
+        agent: new.agent.clone(),
+        tenant: new.tenant.clone(),
+        attempt: 0,
+    };
     let caller = match parent {
         Some(parent) => Some(tx.query_one("SELECT id FROM task WHERE seq = ?1", &[&parent.seq], |row| row.get(0))?),
         None => None,

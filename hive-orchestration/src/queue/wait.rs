@@ -24,11 +24,23 @@ pub(crate) struct NewWait {
 
 #[derive(Debug)]
 pub(crate) enum Wanted {
-    Timer { until: Timestamp },
-    Signal { name: String, question: Option<String>, until: Option<Timestamp> },
-    Children { tasks: Vec<NewTask>, parallel: usize },
+    Timer {
+        until: Timestamp,
+    },
+    Signal {
+        name: String,
+        question: Option<String>,
+        until: Option<Timestamp>,
+    },
+    Children {
+        tasks: Vec<NewTask>,
+        parallel: usize,
+    },
     /// A person's decision on a step; the report says what happened.
-    Decision { kind: Kind, report: String },
+    Decision {
+        kind: Kind,
+        report: String,
+    },
 }
 
 /// An outcome that was not seen yet. A timer, or a wait whose time ran out, has no value.
@@ -64,7 +76,12 @@ pub(crate) fn sync(
     let resolved = tx.query(
         "UPDATE journal SET state = 2 WHERE task = ?1 AND state = 1 RETURNING key, value",
         &[&lease.task],
-        |row: &Row<'_>| Ok(Resolved { key: row.get(0)?, value: row.get(1)? }),
+        |row: &Row<'_>| {
+            Ok(Resolved {
+                key: row.get(0)?,
+                value: row.get(1)?,
+            })
+        },
     )?;
     let parked = park && resolved.is_empty();
     if parked {
@@ -107,7 +124,17 @@ fn register(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef, depth: u32, wait: Ne
     match what {
         Wanted::Timer { until } => pend(tx, task.seq, &key, Kind::Timer, now, None, Some(until), None, None),
         Wanted::Signal { name, question, until } => {
-            pend(tx, task.seq, &key, Kind::Signal, now, question.as_deref(), until, Some(&name), None)?;
+            pend(
+                tx,
+                task.seq,
+                &key,
+                Kind::Signal,
+                now,
+                question.as_deref(),
+                until,
+                Some(&name),
+                None,
+            )?;
             // It may have come before anybody waited for it.
             let early = tx.query_opt(
                 "DELETE FROM inbox WHERE seq = (SELECT min(seq) FROM inbox WHERE task = ?1 AND name = ?2) RETURNING value",
@@ -123,11 +150,21 @@ fn register(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef, depth: u32, wait: Ne
             let count = tasks.len() as u64;
             pend(tx, task.seq, &key, Kind::Children, now, None, None, None, Some(count))?;
             for (ordinal, child) in tasks.iter().enumerate() {
-                let parent =
-                    Parent { seq: task.seq, root: task.root, depth, call: &key, ordinal, held: ordinal >= parallel };
+                let parent = Parent {
+                    seq: task.seq,
+                    root: task.root,
+                    depth,
+                    call: &key,
+                    ordinal,
+                    held: ordinal >= parallel,
+                };
                 submit_child(tx, queue, child, parent)?;
             }
-            if count == 0 { resolve(tx, queue, task.seq, &key, None) } else { Ok(()) }
+            if count == 0 {
+                resolve(tx, queue, task.seq, &key, None)
+            } else {
+                Ok(())
+            }
         }
         Wanted::Decision { kind, report } => {
             tx.execute(
@@ -225,13 +262,17 @@ pub(crate) fn signal(tx: &mut Tx<'_>, queue: &Queue, id: TaskId, name: &str, val
 /// Settles a step that is held for a person: with a value, or without one to let it run.
 pub(crate) fn decide(tx: &mut Tx<'_>, queue: &Queue, id: TaskId, key: &str, value: Option<&Payload>) -> Result<()> {
     let task = live(tx, id)?;
-    tx.query_opt("SELECT 1 FROM journal WHERE task = ?1 AND key = ?2 AND state = 3", &[&task, &key], |_| Ok(()))?
-        .ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, "the task holds no such step for a decision")
-                .with("task", id)
-                .with("step", key)
-                .with_hint("take the step's name from the task's status, under waiting_for")
-        })?;
+    tx.query_opt(
+        "SELECT 1 FROM journal WHERE task = ?1 AND key = ?2 AND state = 3",
+        &[&task, &key],
+        |_| Ok(()),
+    )?
+    .ok_or_else(|| {
+        Error::new(ErrorKind::NotFound, "the task holds no such step for a decision")
+            .with("task", id)
+            .with("step", key)
+            .with_hint("take the step's name from the task's status, under waiting_for")
+    })?;
     resolve(tx, queue, task, key, value)
 }
 
@@ -242,9 +283,11 @@ fn live(tx: &Tx<'_>, id: TaskId) -> Result<i64> {
         })?
         .ok_or_else(|| Error::new(ErrorKind::NotFound, "no such task").with("task", id))?;
     if state.is_final() {
-        return Err(Error::new(ErrorKind::Conflict, "the task has ended and takes no signals")
-            .with("task", id)
-            .with("state", format!("{state:?}").to_lowercase()));
+        return Err(
+            Error::new(ErrorKind::Conflict, "the task has ended and takes no signals")
+                .with("task", id)
+                .with("state", format!("{state:?}").to_lowercase()),
+        );
     }
     Ok(seq)
 }

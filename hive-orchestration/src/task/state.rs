@@ -45,5 +45,9 @@ pub(crate) enum AfterCrash {
 /// `crashes` so far in a row; `progressed` when the journal has grown since the last of them.
 pub(crate) fn after_crash(crashes: u32, progressed: bool) -> AfterCrash {
     let crashes = if progressed { 1 } else { crashes.saturating_add(1) };
-    if crashes >= limits::CRASHES_MAX { AfterCrash::Dead { crashes } } else { AfterCrash::Requeue { crashes } }
+    if crashes >= limits::CRASHES_MAX {
+        AfterCrash::Dead { crashes }
+    } else {
+        AfterCrash::Requeue { crashes }
+    }
 }

@@ -34,9 +34,14 @@ enum End {
 pub(super) async fn run(shop: Arc<Shop>, claimed: Claimed, permit: OwnedSemaphorePermit) {
     let (lease, task) = (claimed.lease, claimed.task.clone());
     let signs = shop.queue.wakeups.enter(lease.task);
-    let _leave = Leave { wakeups: &shop.queue.wakeups, task: lease.task };
+    let _leave = Leave {
+        wakeups: &shop.queue.wakeups,
+        task: lease.task,
+    };
     // Invariant: only tasks of known agents are claimed.
-    let Some(agent) = shop.registry.get(&task.agent).cloned() else { return };
+    let Some(agent) = shop.registry.get(&task.agent).cloned() else {
+        return;
+    };
     let end = attempt(&shop, &agent, claimed, permit, &signs).await;
     settle(&shop, &agent, lease, task, end).await;
     // A slot has become free.
@@ -72,9 +77,20 @@ async fn attempt(
         }
     };
     let input = claimed.input.clone();
-    let run = Run::new(claimed, shop.db.clone(), shop.queue.clone(), shop.model.clone(), signs.stop.clone(), journal);
+    let run = Run::new(
+        claimed,
+        shop.db.clone(),
+        shop.queue.clone(),
+        shop.model.clone(),
+        signs.stop.clone(),
+        journal,
+    );
     let cx = Context::new(Arc::new(run));
-    let mut driver = Driver { shop, cx: &cx, permit: Some(permit) };
+    let mut driver = Driver {
+        shop,
+        cx: &cx,
+        permit: Some(permit),
+    };
     let mut work = pin!(contained(agent.run(&cx, &input)));
     let clock = &*shop.queue.clock;
     let mut deadline = clock.sleep(agent.timeout());
@@ -128,7 +144,11 @@ impl Driver<'_> {
         } else {
             self.resume().await;
         }
-        if new.is_empty() { Ok(false) } else { self.sync(new, false).await }
+        if new.is_empty() {
+            Ok(false)
+        } else {
+            self.sync(new, false).await
+        }
     }
 
     /// Exchanges waits for outcomes with the database. `true`: the task is parked, the run is over.
@@ -136,14 +156,18 @@ impl Driver<'_> {
         let run = &self.cx.run;
         let (queue, lease) = (run.queue.clone(), run.lease());
         let (task, depth) = (run.claimed.task.clone(), run.claimed.depth);
-        let synced = run.db.write(move |tx| wait::sync(tx, &queue, lease, &task, depth, new, park)).await?;
+        let synced = run
+            .db
+            .write(move |tx| wait::sync(tx, &queue, lease, &task, depth, new, park))
+            .await?;
         if synced.parked {
             return Ok(true);
         }
         if !synced.resolved.is_empty() {
             // The branches go on in a moment, and need a worker for that.
             self.resume().await;
-            self.cx.learn(synced.resolved.into_iter().map(|outcome| (outcome.key, outcome.value)));
+            self.cx
+                .learn(synced.resolved.into_iter().map(|outcome| (outcome.key, outcome.value)));
         }
         Ok(false)
     }
@@ -160,17 +184,21 @@ impl Driver<'_> {
 async fn contained(
     mut work: Pin<Box<dyn Future<Output = Result<Payload, Failure>> + Send + '_>>,
 ) -> Result<Payload, Failure> {
-    poll_fn(move |waker| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(waker))) {
-        Ok(poll) => poll,
-        Err(panic) => {
-            let said = panic
-                .downcast_ref::<&str>()
-                .map(|text| (*text).to_owned())
-                .or_else(|| panic.downcast_ref::<String>().cloned())
-                .unwrap_or_else(|| "no message".to_owned());
-            Poll::Ready(Err(Failure::retryable(format!("the agent panicked: {said}")).with_kind(ErrorKind::Panic)))
-        }
-    })
+    poll_fn(
+        move |waker| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(waker))) {
+            Ok(poll) => poll,
+            Err(panic) => {
+                let said = panic
+                    .downcast_ref::<&str>()
+                    .map(|text| (*text).to_owned())
+                    .or_else(|| panic.downcast_ref::<String>().cloned())
+                    .unwrap_or_else(|| "no message".to_owned());
+                Poll::Ready(Err(
+                    Failure::retryable(format!("the agent panicked: {said}")).with_kind(ErrorKind::Panic)
+                ))
+            }
+        },
+    )
     .await
 }
 
@@ -180,7 +208,9 @@ async fn settle(shop: &Shop, agent: &AnyAgent, lease: Lease, task: TaskRef, end:
     let patience = RetryPolicy::exponential(u32::MAX).with_cap(limits::DISPATCH_TICK);
     let mut failures = 0;
     loop {
-        let Err(error) = write(shop, agent, lease, &task, &end).await else { return };
+        let Err(error) = write(shop, agent, lease, &task, &end).await else {
+            return;
+        };
         // Somebody else's by now, or closed: not ours to write.
         if [ErrorKind::LeaseLost, ErrorKind::ShuttingDown].contains(&error.kind()) {
             return;
@@ -200,11 +230,15 @@ async fn write(shop: &Shop, agent: &AnyAgent, lease: Lease, task: &TaskRef, end:
     match end {
         End::Output(output) => {
             let output = output.clone();
-            shop.db.write(move |tx| finish::complete(tx, &queue, lease, &task, &output)).await
+            shop.db
+                .write(move |tx| finish::complete(tx, &queue, lease, &task, &output))
+                .await
         }
         End::Failure(failure) => {
             let (failure, policy) = (failure.clone(), agent.retry());
-            shop.db.write(move |tx| finish::fail(tx, &queue, lease, &task, &failure, &policy)).await
+            shop.db
+                .write(move |tx| finish::fail(tx, &queue, lease, &task, &failure, &policy))
+                .await
         }
         End::Stopped => shop.db.write(move |tx| finish::release(tx, lease)).await,
         End::Parked => Ok(()),

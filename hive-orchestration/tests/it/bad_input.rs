@@ -43,17 +43,41 @@ async fn submissions() {
     let hive = Hive::open(home.db()).agent(Clerk).start().await.unwrap();
     let good = serde_json::json!({ "items": [{ "count": 1 }] });
     let table: Vec<(&str, Result<_>, &str, &[&str])> = vec![
-        ("unknown agent", hive.submit_named("clark", &good).await, "unknown-agent", &["clark", "did you mean `clerk`"]),
-        ("unknown agent, nothing near", hive.submit_named("zzz", &good).await, "unknown-agent", &["agent(…)"]),
+        (
+            "unknown agent",
+            hive.submit_named("clark", &good).await,
+            "unknown-agent",
+            &["clark", "did you mean `clerk`"],
+        ),
+        (
+            "unknown agent, nothing near",
+            hive.submit_named("zzz", &good).await,
+            "unknown-agent",
+            &["agent(…)"],
+        ),
         ("empty name", hive.submit_named("", &good).await, "unknown-agent", &[]),
         (
             "wrong type, the path is named",
-            hive.submit_named("clerk", &serde_json::json!({ "items": [{ "count": 1 }, { "count": "two" }] })).await,
+            hive.submit_named(
+                "clerk",
+                &serde_json::json!({ "items": [{ "count": 1 }, { "count": "two" }] }),
+            )
+            .await,
             "invalid-input",
             &["items[1].count", "clerk"],
         ),
-        ("missing field", hive.submit_named("clerk", &serde_json::json!({})).await, "invalid-input", &["clerk"]),
-        ("no object at all", hive.submit_named("clerk", &7).await, "invalid-input", &["clerk"]),
+        (
+            "missing field",
+            hive.submit_named("clerk", &serde_json::json!({})).await,
+            "invalid-input",
+            &["clerk"],
+        ),
+        (
+            "no object at all",
+            hive.submit_named("clerk", &7).await,
+            "invalid-input",
+            &["clerk"],
+        ),
         (
             "oversized",
             hive.submit_named("clerk", &"x".repeat(limits::PAYLOAD_BYTES)).await,
@@ -72,8 +96,18 @@ async fn submissions() {
             "invalid-input",
             &["257", "256"],
         ),
-        ("tenant", hive.submit_named("clerk", &good).tenant("a b").await, "invalid-input", &["tenant"]),
-        ("long tenant", hive.submit_named("clerk", &good).tenant("t".repeat(65)).await, "invalid-input", &["tenant"]),
+        (
+            "tenant",
+            hive.submit_named("clerk", &good).tenant("a b").await,
+            "invalid-input",
+            &["tenant"],
+        ),
+        (
+            "long tenant",
+            hive.submit_named("clerk", &good).tenant("t".repeat(65)).await,
+            "invalid-input",
+            &["tenant"],
+        ),
     ];
     for (case, result, code, words) in table {
         let error = result.err().unwrap_or_else(|| panic!("{case} was accepted"));
@@ -84,7 +118,10 @@ async fn submissions() {
         }
     }
     assert_eq!(hive.counts(None).await.unwrap(), [], "nothing was written");
-    hive.submit::<Clerk>(Order { items: Vec::new() }).priority(Priority::Low).await.unwrap();
+    hive.submit::<Clerk>(Order { items: Vec::new() })
+        .priority(Priority::Low)
+        .await
+        .unwrap();
     hive.shutdown().await.unwrap();
 }
 
@@ -93,13 +130,33 @@ async fn hives_that_cannot_start() {
     let noop = |name: &str| agent_fn(name, async |_: Context, _: ()| Ok::<_, Failure>(()));
     let home = Home::new();
     for (case, builder, code) in [
-        ("twice the same name", Hive::open(home.db()).agent(noop("a")).agent(noop("a")), "conflict"),
-        ("a name with spaces", Hive::open(home.db()).agent(noop("a b")), "invalid-input"),
-        ("a name with dots", Hive::open(home.db()).agent(noop("a.b")), "invalid-input"),
+        (
+            "twice the same name",
+            Hive::open(home.db()).agent(noop("a")).agent(noop("a")),
+            "conflict",
+        ),
+        (
+            "a name with spaces",
+            Hive::open(home.db()).agent(noop("a b")),
+            "invalid-input",
+        ),
+        (
+            "a name with dots",
+            Hive::open(home.db()).agent(noop("a.b")),
+            "invalid-input",
+        ),
         ("an empty name", Hive::open(home.db()).agent(noop("")), "invalid-input"),
-        ("no workers", Hive::open(home.db()).agent(noop("a")).concurrency(0), "invalid-input"),
+        (
+            "no workers",
+            Hive::open(home.db()).agent(noop("a")).concurrency(0),
+            "invalid-input",
+        ),
     ] {
-        let error = builder.start().await.err().unwrap_or_else(|| panic!("{case} was accepted"));
+        let error = builder
+            .start()
+            .await
+            .err()
+            .unwrap_or_else(|| panic!("{case} was accepted"));
         assert_eq!(error.code(), code, "{case}: {error}");
     }
     assert!(!home.db().exists(), "nothing was written");
@@ -111,20 +168,39 @@ fn bytes(path: &Path) -> Vec<u8> {
 }
 
 async fn refused(path: &Path) -> Error {
-    Hive::open(path).agent(Clerk).start().await.err().expect("it was accepted")
+    Hive::open(path)
+        .agent(Clerk)
+        .start()
+        .await
+        .expect_err("it was accepted")
 }
 
 static NEWER: Migrations = Migrations {
     owner: "hive-orchestration",
     list: &[
-        Migration { version: 1, name: "one", up: "CREATE TABLE one (id INTEGER) STRICT;", down: "DROP TABLE one;" },
-        Migration { version: 2, name: "two", up: "CREATE TABLE two (id INTEGER) STRICT;", down: "DROP TABLE two;" },
+        Migration {
+            version: 1,
+            name: "one",
+            up: "CREATE TABLE one (id INTEGER) STRICT;",
+            down: "DROP TABLE one;",
+        },
+        Migration {
+            version: 2,
+            name: "two",
+            up: "CREATE TABLE two (id INTEGER) STRICT;",
+            down: "DROP TABLE two;",
+        },
     ],
 };
 
 static EDITED: Migrations = Migrations {
     owner: "hive-bus",
-    list: &[Migration { version: 1, name: "edited", up: "CREATE TABLE three (id INTEGER) STRICT;", down: "" }],
+    list: &[Migration {
+        version: 1,
+        name: "edited",
+        up: "CREATE TABLE three (id INTEGER) STRICT;",
+        down: "",
+    }],
 };
 
 #[tokio::test]
@@ -145,13 +221,22 @@ async fn files_that_are_no_hive() {
 
     let (code, said_text) = said(&refused(&home.path("no/such/folder/hive.db")).await);
     assert_eq!(code, "storage");
-    assert!(said_text.contains("folder does not exist") && said_text.contains("make the folder"), "{said_text}");
+    assert!(
+        said_text.contains("folder does not exist") && said_text.contains("make the folder"),
+        "{said_text}"
+    );
 
-    for (name, set, expected) in
-        [("newer.db", &NEWER, "schema-too-new"), ("edited.db", &EDITED, "schema-changed")]
-    {
+    for (name, set, expected) in [
+        ("newer.db", &NEWER, "schema-too-new"),
+        ("edited.db", &EDITED, "schema-changed"),
+    ] {
         let path = home.path(name);
-        Db::open(Options::file(&path).migrations(set)).await.unwrap().close().await.unwrap();
+        Db::open(Options::file(&path).migrations(set))
+            .await
+            .unwrap()
+            .close()
+            .await
+            .unwrap();
         let before = bytes(&path);
         let (code, said_text) = said(&refused(&path).await);
         assert_eq!(code, expected, "{said_text}");
@@ -165,10 +250,21 @@ async fn a_file_that_another_hive_has_open() {
     let hive = Hive::open(home.db()).agent(Clerk).start().await.unwrap();
     let error = refused(&home.db()).await;
     assert_eq!(error.code(), "database-locked");
-    assert_eq!(error.field("pid"), Some(std::process::id().to_string().as_str()), "{error}");
+    assert_eq!(
+        error.field("pid"),
+        Some(std::process::id().to_string().as_str()),
+        "{error}"
+    );
     // The first one is none the worse for it.
     let task = hive.submit::<Clerk>(Order { items: Vec::new() }).await.unwrap();
     assert_eq!(crate::kit::soon(task.result()).await.unwrap(), 0);
     hive.shutdown().await.unwrap();
-    Hive::open(home.db()).agent(Clerk).start().await.unwrap().shutdown().await.unwrap();
+    Hive::open(home.db())
+        .agent(Clerk)
+        .start()
+        .await
+        .unwrap()
+        .shutdown()
+        .await
+        .unwrap();
 }

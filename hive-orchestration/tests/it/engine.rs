@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use hive_orchestration::errors::RetryPolicy;
-use hive_orchestration::{
-    Agent, Call, Context, Effect, Failure, Hive, Priority, TaskState, agent_fn,
-};
+use hive_orchestration::{Agent, Call, Context, Effect, Failure, Hive, Priority, agent_fn};
+
+use hive_orchestration::task::TaskState;
 
 use crate::kit::{Home, Ledger, soon, until};
 
@@ -29,7 +29,11 @@ impl Agent for Flaky {
             })
             .await?;
         if self.ledger.add("attempt") - 1 <= self.failures {
-            let failure = if self.terminal { Failure::terminal("no use") } else { Failure::retryable("not yet") };
+            let failure = if self.terminal {
+                Failure::terminal("no use")
+            } else {
+                Failure::retryable("not yet")
+            };
             return Err(failure.with("word", &word));
         }
         Ok(shout)
@@ -47,12 +51,19 @@ fn steps(ledger: &Ledger) -> usize {
 #[tokio::test]
 async fn a_step_is_remembered_across_attempts() {
     let (home, ledger) = (Home::new(), Ledger::default());
-    let agent = Flaky { ledger: ledger.clone(), failures: 2, terminal: false };
+    let agent = Flaky {
+        ledger: ledger.clone(),
+        failures: 2,
+        terminal: false,
+    };
     let hive = Hive::open(home.db()).agent(agent).start().await.unwrap();
     let task = hive.submit::<Flaky>("hi".into()).await.unwrap();
     assert_eq!(soon(task.result()).await.unwrap(), "HI");
     let status = task.status().await.unwrap();
-    assert_eq!((status.state, status.attempt, status.failures), (TaskState::Succeeded, 3, 2));
+    assert_eq!(
+        (status.state, status.attempt, status.failures),
+        (TaskState::Succeeded, 3, 2)
+    );
     assert!(status.finished_at.is_some() && status.failure.is_none());
     assert_eq!(steps(&ledger), 1);
     hive.shutdown().await.unwrap();
@@ -61,7 +72,11 @@ async fn a_step_is_remembered_across_attempts() {
 #[tokio::test]
 async fn attempts_that_are_used_up_end_in_the_dead_letters() {
     let (home, ledger) = (Home::new(), Ledger::default());
-    let agent = Flaky { ledger: ledger.clone(), failures: 99, terminal: false };
+    let agent = Flaky {
+        ledger: ledger.clone(),
+        failures: 99,
+        terminal: false,
+    };
     let hive = Hive::open(home.db()).agent(agent).start().await.unwrap();
     let task = hive.submit::<Flaky>("hi".into()).await.unwrap();
     let error = soon(task.result()).await.err().unwrap();
@@ -75,7 +90,11 @@ async fn attempts_that_are_used_up_end_in_the_dead_letters() {
 #[tokio::test]
 async fn a_terminal_failure_is_not_retried() {
     let (home, ledger) = (Home::new(), Ledger::default());
-    let agent = Flaky { ledger: ledger.clone(), failures: 99, terminal: true };
+    let agent = Flaky {
+        ledger: ledger.clone(),
+        failures: 99,
+        terminal: true,
+    };
     let hive = Hive::open(home.db()).agent(agent).start().await.unwrap();
     let task = hive.submit::<Flaky>("hi".into()).await.unwrap();
     let error = soon(task.result()).await.err().unwrap();
@@ -126,8 +145,15 @@ impl Agent for Sum {
     async fn run(&self, cx: &Context, numbers: Vec<u64>) -> Result<u64, Failure> {
         let all = numbers.clone();
         let (one, squares) = tokio::join!(
-            async { cx.call("first", Call::<Square>::new(numbers.first().copied().unwrap_or(0))).await },
-            async { cx.map("each", all, |n| Call::<Square>::new(n).priority(Priority::High)).parallel(3).await },
+            async {
+                cx.call("first", Call::<Square>::new(numbers.first().copied().unwrap_or(0)))
+                    .await
+            },
+            async {
+                cx.map("each", all, |n| Call::<Square>::new(n).priority(Priority::High))
+                    .parallel(3)
+                    .await
+            },
         );
         Ok(squares?.into_iter().sum::<u64>() + one? * 1_000_000)
     }
@@ -136,7 +162,13 @@ impl Agent for Sum {
 #[tokio::test]
 async fn children_run_even_when_their_parent_has_the_only_worker() {
     let home = Home::new();
-    let hive = Hive::open(home.db()).agent(Sum).agent(Square).concurrency(1).start().await.unwrap();
+    let hive = Hive::open(home.db())
+        .agent(Sum)
+        .agent(Square)
+        .concurrency(1)
+        .start()
+        .await
+        .unwrap();
     let task = hive.submit::<Sum>((1..=10).collect()).await.unwrap();
     assert_eq!(soon(task.result()).await.unwrap(), 1_000_385);
     // One sum, one call, ten in the map, each once.
@@ -167,10 +199,19 @@ async fn the_first_child_that_fails_ends_the_map_and_its_siblings() {
         })
         .0
     });
-    let hive = Hive::open(home.db()).agent(Sum).agent(Square).agent(sleeper).start().await.unwrap();
+    let hive = Hive::open(home.db())
+        .agent(Sum)
+        .agent(Square)
+        .agent(sleeper)
+        .start()
+        .await
+        .unwrap();
     let task = hive.submit::<Sum>(vec![1, 13, 2]).await.unwrap();
     let error = soon(task.result()).await.err().unwrap();
-    assert_eq!((error.message(), error.field("child"), error.field("call")), ("unlucky", Some("1"), Some("each")));
+    assert_eq!(
+        (error.message(), error.field("child"), error.field("call")),
+        ("unlucky", Some("1"), Some("each"))
+    );
     // Nothing below it is left behind.
     let counts = hive.counts(Some(task.id())).await.unwrap();
     assert!(counts.iter().all(|(state, _)| state.is_final()), "{counts:?}");
@@ -208,7 +249,9 @@ async fn cancelling_reaches_descendants_and_drops_running_futures() {
             Ok(())
         }
     }
-    let root = agent_fn("root", async |cx: Context, _: ()| cx.call("leaf", Call::<Leaf>::new(())).await);
+    let root = agent_fn("root", async |cx: Context, _: ()| {
+        cx.call("leaf", Call::<Leaf>::new(())).await
+    });
     let hive = Hive::open(home.db()).agent(root).agent(leaf).start().await.unwrap();
     let task = hive.submit_named("root", &()).await.unwrap();
     until(&task, TaskState::Waiting).await;
@@ -235,12 +278,18 @@ async fn cancelling_reaches_descendants_and_drops_running_futures() {
 #[tokio::test]
 async fn one_key_is_one_task() {
     let (home, ledger) = (Home::new(), Ledger::default());
-    let agent = Flaky { ledger: ledger.clone(), failures: 0, terminal: false };
+    let agent = Flaky {
+        ledger: ledger.clone(),
+        failures: 0,
+        terminal: false,
+    };
     let hive = Hive::open(home.db()).agent(agent).start().await.unwrap();
     let mut handles = Vec::new();
     for _ in 0..8 {
         let hive = hive.clone();
-        handles.push(tokio::spawn(async move { hive.submit::<Flaky>("hi".into()).idempotency_key("k").await }));
+        handles.push(tokio::spawn(async move {
+            hive.submit::<Flaky>("hi".into()).idempotency_key("k").await
+        }));
     }
     let mut ids = Vec::new();
     for handle in handles {
@@ -250,7 +299,12 @@ async fn one_key_is_one_task() {
     }
     ids.dedup();
     assert_eq!(ids.len(), 1);
-    let clash = hive.submit::<Flaky>("ho".into()).idempotency_key("k").await.err().unwrap();
+    let clash = hive
+        .submit::<Flaky>("ho".into())
+        .idempotency_key("k")
+        .await
+        .err()
+        .unwrap();
     assert_eq!(clash.code(), "conflict");
     hive.shutdown().await.unwrap();
 }
@@ -270,13 +324,23 @@ async fn urgent_tasks_go_first() {
     let hive = Hive::open(home.db()).agent(note.clone()).start().await.unwrap();
     let db = hive.db().clone();
     let clone = hive.clone();
-    let submits: Vec<_> = [("b", Priority::Medium), ("c", Priority::Medium), ("d", Priority::Low), ("a", Priority::Critical)]
-        .map(|(word, priority)| clone.submit_named("note", &word).priority(priority))
-        .into();
+    let submits: Vec<_> = [
+        ("b", Priority::Medium),
+        ("c", Priority::Medium),
+        ("d", Priority::Low),
+        ("a", Priority::Critical),
+    ]
+    .map(|(word, priority)| clone.submit_named("note", &word).priority(priority))
+    .into();
     // One commit: the dispatcher sees all of them at once.
-    db.write(move |tx| submits.into_iter().map(|submit| submit.within(tx)).collect::<hive_orchestration::Result<Vec<_>>>())
-        .await
-        .unwrap();
+    db.write(move |tx| {
+        submits
+            .into_iter()
+            .map(|submit| submit.within(tx))
+            .collect::<hive_orchestration::Result<Vec<_>>>()
+    })
+    .await
+    .unwrap();
     soon(async {
         while ledger.count() < 4 {
             tokio::task::yield_now().await;
@@ -293,14 +357,21 @@ async fn urgent_tasks_go_first() {
 #[tokio::test]
 async fn a_rolled_back_submit_never_runs() {
     let (home, ledger) = (Home::new(), Ledger::default());
-    let agent = Flaky { ledger: ledger.clone(), failures: 0, terminal: false };
+    let agent = Flaky {
+        ledger: ledger.clone(),
+        failures: 0,
+        terminal: false,
+    };
     let hive = Hive::open(home.db()).agent(agent).start().await.unwrap();
     let submit = hive.submit::<Flaky>("hi".into());
     let error = hive
         .db()
         .write(move |tx| {
             submit.within(tx)?;
-            Err::<(), _>(hive_orchestration::Error::new(hive_orchestration::errors::ErrorKind::Conflict, "changed my mind"))
+            Err::<(), _>(hive_orchestration::Error::new(
+                hive_orchestration::errors::ErrorKind::Conflict,
+                "changed my mind",
+            ))
         })
         .await
         .err()
@@ -320,7 +391,11 @@ async fn step_retries_and_timeouts_stay_within_the_attempt() {
         async move {
             let tried = cx
                 .step("third time", async || {
-                    if log.add("try") < 3 { Err(Failure::retryable("not yet")) } else { Ok(log.count()) }
+                    if log.add("try") < 3 {
+                        Err(Failure::retryable("not yet"))
+                    } else {
+                        Ok(log.count())
+                    }
                 })
                 .retry(RetryPolicy::fixed(5, Duration::from_millis(1)))
                 .await?;
@@ -350,7 +425,11 @@ async fn an_at_most_once_step_that_failed_cleanly_may_run_again() {
         let log = log.clone();
         async move {
             cx.step("pay", async || {
-                if log.add("pay") == 1 { Err(Failure::retryable("declined")) } else { Ok(7) }
+                if log.add("pay") == 1 {
+                    Err(Failure::retryable("declined"))
+                } else {
+                    Ok(7)
+                }
             })
             .effect(Effect::AtMostOnce)
             .await

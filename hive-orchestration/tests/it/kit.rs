@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hive_orchestration::{TaskHandle, TaskState, TaskStatus};
+use hive_orchestration::TaskHandle;
+use hive_orchestration::task::{TaskState, TaskStatus};
 use tempfile::TempDir;
 
 /// A folder that goes away with the test, and the database in it.
@@ -15,7 +16,9 @@ pub(crate) struct Home {
 
 impl Home {
     pub(crate) fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap() }
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+        }
     }
 
     pub(crate) fn db(&self) -> PathBuf {
@@ -51,7 +54,9 @@ impl Ledger {
 
 /// No test waits longer than this for anything.
 pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), future).await.expect("it took too long")
+    tokio::time::timeout(Duration::from_secs(20), future)
+        .await
+        .expect("it took too long")
 }
 
 /// Waits until the task is in this state.

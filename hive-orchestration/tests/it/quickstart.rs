@@ -39,8 +39,18 @@ fn model() -> Scripted {
 #[tokio::test]
 async fn first_page() {
     let home = Home::new();
-    let hive = Hive::open(home.db()).agent(Reviewer).model(model()).start().await.unwrap();
-    let task = hive.submit::<Reviewer>(Diff { text: "- foo\n+ bar".into() }).await.unwrap();
+    let hive = Hive::open(home.db())
+        .agent(Reviewer)
+        .model(model())
+        .start()
+        .await
+        .unwrap();
+    let task = hive
+        .submit::<Reviewer>(Diff {
+            text: "- foo\n+ bar".into(),
+        })
+        .await
+        .unwrap();
     let verdict = soon(task.result()).await.unwrap();
     assert!(verdict.approved);
     assert_eq!(verdict.reasons, ["short"]);

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use hive_orchestration::builders::Builder;
 use hive_orchestration::core::db::{Migration, Migrations, Tx};
-use hive_orchestration::{Agent, Call, Context, Failure, Hive, Result, TaskState, agent_fn};
+use hive_orchestration::task::TaskState;
+use hive_orchestration::{Agent, Call, Context, Failure, Hive, Result, agent_fn};
 
 use crate::kit::{Home, Ledger, soon};
 
@@ -63,9 +65,12 @@ impl Agent for Release {
     }
 }
 
-fn open(home: &Home, ledger: &Ledger, hang: bool) -> hive_orchestration::Builder {
+fn open(home: &Home, ledger: &Ledger, hang: bool) -> Builder {
     Hive::open(home.db())
-        .agent(Release { ledger: ledger.clone(), hang })
+        .agent(Release {
+            ledger: ledger.clone(),
+            hang,
+        })
         .agent(Notes(ledger.clone()))
         .migrations(&RELEASES)
         .drain(Duration::ZERO)
@@ -92,7 +97,11 @@ async fn what_was_done_is_not_done_again() {
     let task = hive.task::<String>(task.id());
     assert_eq!(soon(task.result()).await.unwrap(), "notes for v1");
     assert_eq!(ledger.lines(), ["step", "transaction", "child", "hanging"]);
-    let rows = hive.db().read(|db| db.query("SELECT name FROM release", &[], |row| row.get::<String>(0))).await.unwrap();
+    let rows = hive
+        .db()
+        .read(|db| db.query("SELECT name FROM release", &[], |row| row.get::<String>(0)))
+        .await
+        .unwrap();
     assert_eq!(rows, ["v1"]);
     hive.shutdown().await.unwrap();
 }
@@ -113,7 +122,7 @@ async fn crash_now(hive: Hive) {
 }
 
 /// The next process. The dead hive's workers let go of the file within moments.
-async fn reopened(open: impl Fn() -> hive_orchestration::Builder) -> Hive {
+async fn reopened(open: impl Fn() -> Builder) -> Hive {
     soon(async {
         loop {
             match open().start().await {
@@ -132,7 +141,11 @@ async fn a_killed_process_loses_its_lease_at_the_next_open() {
     let hive = reopened(|| open(&home, &ledger, false)).await;
     assert_eq!(hive.recovered(), 1);
     assert_eq!(soon(hive.task::<String>(id).result()).await.unwrap(), "notes for v1");
-    let events = hive.bus().history(hive_orchestration::bus::Query::new().event_type("task.recovered")).await.unwrap();
+    let events = hive
+        .bus()
+        .history(hive_orchestration::bus::Query::new().event_type("task.recovered"))
+        .await
+        .unwrap();
     assert_eq!(events.events.len(), 1);
     hive.shutdown().await.unwrap();
 }
@@ -151,7 +164,9 @@ async fn a_zombie_writes_nothing() {
                 // Held up here while somebody else takes the task over.
                 gate.wait_for(|open| *open).await.ok();
             }
-            let step = cx.step("write", async || Ok::<_, Failure>(log.add(format!("write {attempt}")))).await;
+            let step = cx
+                .step("write", async || Ok::<_, Failure>(log.add(format!("write {attempt}"))))
+                .await;
             log.add(format!("wrote {attempt}"));
             step.map(|_| attempt)
         }
@@ -163,7 +178,12 @@ async fn a_zombie_writes_nothing() {
     // What another instance would do that believes this one dead.
     let id = task.id();
     hive.db()
-        .write(move |tx| tx.execute("UPDATE task SET state = 1, epoch = 0 WHERE id = ?1 AND state = 2", &[&id]))
+        .write(move |tx| {
+            tx.execute(
+                "UPDATE task SET state = 1, epoch = 0 WHERE id = ?1 AND state = 2",
+                &[&id],
+            )
+        })
         .await
         .unwrap();
     // Something has to wake the dispatcher.
@@ -172,24 +192,31 @@ async fn a_zombie_writes_nothing() {
     go.send(true).unwrap();
     seen(&ledger, "write 1").await;
     hive.shutdown().await.unwrap();
-    assert!(!ledger.lines().contains(&"wrote 1".to_owned()), "a refused write must not come back to the agent");
-    assert_eq!(task_rows(&home).await, [(2, 2)], "the zombie's output is not the task's");
+    assert!(
+        !ledger.lines().contains(&"wrote 1".to_owned()),
+        "a refused write must not come back to the agent"
+    );
+    assert_eq!(
+        task_rows(&home).await,
+        [(2, 2)],
+        "the zombie's output is not the task's"
+    );
 }
 
 /// Attempt and output of every `zombie` task, as the file holds them.
 async fn task_rows(home: &Home) -> Vec<(u32, u32)> {
     let hive = Hive::open(home.db()).start().await.unwrap();
-    let rows = hive
-        .db()
-        .read(|db| {
-            db.query(
+    let rows =
+        hive.db()
+            .read(|db| {
+                db.query(
                 "SELECT attempt, output FROM task JOIN task_body ON task_body.task = task.seq WHERE agent = 'zombie'",
                 &[],
                 |row| Ok((row.get(0)?, row.get::<hive_orchestration::core::payload::Payload>(1)?.decode()?)),
             )
-        })
-        .await
-        .unwrap();
+            })
+            .await
+            .unwrap();
     hive.shutdown().await.unwrap();
     rows
 }

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hive_orchestration::builders::AnyAgent;
 use hive_orchestration::core::clock::{ManualClock, Timestamp};
-use hive_orchestration::{Approval, Call, Context, Decision, Effect, Failure, Hive, Signal, TaskState, WaitingFor, agent_fn};
-use hive_orchestration::{Agent, AnyAgent};
+use hive_orchestration::task::{Decision, TaskState, WaitingFor};
+use hive_orchestration::{Agent, Approval, Call, Context, Effect, Failure, Hive, Signal, agent_fn};
 
 use crate::kit::{Home, Ledger, soon, until};
 
@@ -14,7 +15,9 @@ const PRICE: Signal<u64> = Signal::new("price");
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn release() -> AnyAgent {
-    agent_fn("release", async |cx: Context, _: ()| cx.wait(RELEASE).ask("ship it?").timeout(3 * DAY).await)
+    agent_fn("release", async |cx: Context, _: ()| {
+        cx.wait(RELEASE).ask("ship it?").timeout(3 * DAY).await
+    })
 }
 
 #[tokio::test]
@@ -23,7 +26,15 @@ async fn a_person_answers_and_the_question_stands_until_then() {
     let hive = Hive::open(home.db()).agent(release()).start().await.unwrap();
     let task = hive.submit_named("release", &()).await.unwrap();
     let status = until(&task, TaskState::Waiting).await;
-    let [WaitingFor::Signal { name, question, until: deadline, .. }] = &status.waiting_for[..] else {
+    let [
+        WaitingFor::Signal {
+            name,
+            question,
+            until: deadline,
+            ..
+        },
+    ] = &status.waiting_for[..]
+    else {
         panic!("{status:?}");
     };
     assert_eq!((name.as_str(), question.as_deref()), ("release", Some("ship it?")));
@@ -84,7 +95,12 @@ async fn let_time_pass<T>(clock: &ManualClock, task: &hive_orchestration::TaskHa
 async fn nobody_answers_in_three_days() {
     let (home, start) = (Home::new(), Timestamp::from_micros(0));
     let clock = Arc::new(ManualClock::new(start));
-    let hive = Hive::open(home.db()).agent(release()).clock(clock.clone()).start().await.unwrap();
+    let hive = Hive::open(home.db())
+        .agent(release())
+        .clock(clock.clone())
+        .start()
+        .await
+        .unwrap();
     let task = hive.submit_named("release", &()).await.unwrap();
     let_time_pass(&clock, &task, Duration::from_secs(600)).await;
     let error = task.result().await.err().unwrap();
@@ -100,7 +116,12 @@ async fn a_timer_is_never_early_and_begins_once() {
     let nap = || agent_fn("nap", async |cx: Context, _: ()| cx.sleep(DAY).await);
     let start = Timestamp::from_micros(0);
     let clock = Arc::new(ManualClock::new(start));
-    let hive = Hive::open(home.db()).agent(nap()).clock(clock.clone()).start().await.unwrap();
+    let hive = Hive::open(home.db())
+        .agent(nap())
+        .clock(clock.clone())
+        .start()
+        .await
+        .unwrap();
     let task = hive.submit_named("nap", &()).await.unwrap();
     soon(async {
         while task.status().await.unwrap().state != TaskState::Waiting {
@@ -113,7 +134,12 @@ async fn a_timer_is_never_early_and_begins_once() {
 
     // The process is away for half a day; the timer's end stays where it was.
     clock.advance(DAY / 2);
-    let hive = Hive::open(home.db()).agent(nap()).clock(clock.clone()).start().await.unwrap();
+    let hive = Hive::open(home.db())
+        .agent(nap())
+        .clock(clock.clone())
+        .start()
+        .await
+        .unwrap();
     let task = hive.task::<()>(task.id());
     let_time_pass(&clock, &task, Duration::from_secs(60)).await;
     let took = task.status().await.unwrap().finished_at.unwrap().since(start);
@@ -126,7 +152,12 @@ async fn a_delayed_task_is_scheduled_first() {
     let home = Home::new();
     let clock = Arc::new(ManualClock::new(Timestamp::from_micros(0)));
     let noop = agent_fn("noop", async |_: Context, _: ()| Ok::<_, Failure>(()));
-    let hive = Hive::open(home.db()).agent(noop).clock(clock.clone()).start().await.unwrap();
+    let hive = Hive::open(home.db())
+        .agent(noop)
+        .clock(clock.clone())
+        .start()
+        .await
+        .unwrap();
     let task = hive.submit_named("noop", &()).delay(DAY).await.unwrap();
     assert_eq!(task.status().await.unwrap().state, TaskState::Scheduled);
     let_time_pass(&clock, &task, Duration::from_secs(3600)).await;
@@ -218,7 +249,12 @@ fn payer(ledger: &Ledger, hang: bool) -> AnyAgent {
 }
 
 async fn interrupted_payment(home: &Home, ledger: &Ledger) -> hive_orchestration::core::id::TaskId {
-    let hive = Hive::open(home.db()).agent(payer(ledger, true)).drain(Duration::ZERO).start().await.unwrap();
+    let hive = Hive::open(home.db())
+        .agent(payer(ledger, true))
+        .drain(Duration::ZERO)
+        .start()
+        .await
+        .unwrap();
     let task = hive.submit_named("payer", &()).await.unwrap();
     soon(async {
         while ledger.count() == 0 {
@@ -233,15 +269,25 @@ async fn interrupted_payment(home: &Home, ledger: &Ledger) -> hive_orchestration
 #[tokio::test]
 async fn an_interrupted_at_most_once_step_waits_for_a_decision() {
     for (decision, output, paid) in [
-        (Decision::Adopt("found on the statement".into()), "found on the statement", 1),
+        (
+            Decision::Adopt("found on the statement".into()),
+            "found on the statement",
+            1,
+        ),
         (Decision::Rerun, "paid by us", 2),
     ] {
         let (home, ledger) = (Home::new(), Ledger::default());
         let id = interrupted_payment(&home, &ledger).await;
-        let hive = Hive::open(home.db()).agent(payer(&ledger, false)).start().await.unwrap();
+        let hive = Hive::open(home.db())
+            .agent(payer(&ledger, false))
+            .start()
+            .await
+            .unwrap();
         let task = hive.task::<String>(id);
         let status = until(&task, TaskState::Waiting).await;
-        let [WaitingFor::Decision { step, report, .. }] = &status.waiting_for[..] else { panic!("{status:?}") };
+        let [WaitingFor::Decision { step, report, .. }] = &status.waiting_for[..] else {
+            panic!("{status:?}")
+        };
         assert!(report.contains("must not run twice"), "{report}");
         assert_eq!(ledger.count(), 1, "never a silent second time");
         let unknown = task.decide("step:other#1", Decision::Rerun).await.err().unwrap();
@@ -268,7 +314,9 @@ async fn a_record_that_no_longer_fits_is_held_not_retried() {
 
     // The new code expects text there.
     let new = agent_fn("changed", async |cx: Context, _: ()| {
-        let answer: String = cx.step("answer", async || Ok::<_, Failure>("forty-two".to_owned())).await?;
+        let answer: String = cx
+            .step("answer", async || Ok::<_, Failure>("forty-two".to_owned()))
+            .await?;
         cx.wait(PRICE).await?;
         Ok::<_, Failure>(answer)
     });
@@ -289,7 +337,9 @@ async fn a_record_that_no_longer_fits_is_held_not_retried() {
     })
     .await;
     assert!(report.contains("does not fit the type"), "{report}");
-    task.decide("step:answer#1", Decision::Adopt("42".into())).await.unwrap();
+    task.decide("step:answer#1", Decision::Adopt("42".into()))
+        .await
+        .unwrap();
     assert_eq!(soon(task.result()).await.unwrap(), "42");
     hive.shutdown().await.unwrap();
 }
