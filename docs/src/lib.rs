@@ -1,1 +1,30 @@
 //! The guides of Hive, compiled and run, and the tests that police the house.
+//!
+//! Each module below is a page of `docs/guides`; its code is a test. Beside them stand the
+//! [architecture](../ARCHITECTURE.md), the [glossary](../GLOSSARY.md) and the decisions in `docs/adr`, and
+//! `docs/tests/tidy.rs` checks what a program can check of them and of the code.
+//!
+//! It is not a crate to depend on: it has no code of its own.
+
+#[doc = include_str!("../guides/quickstart.md")]
+pub mod quickstart {}
+
+#[doc = include_str!("../guides/agents.md")]
+pub mod agents {}
+
+#[doc = include_str!("../guides/steps.md")]
+pub mod steps {}
+
+#[doc = include_str!("../guides/waiting.md")]
+pub mod waiting {}
+
+#[doc = include_str!("../guides/errors.md")]
+pub mod errors {}
+
+#[doc = include_str!("../guides/plugins.md")]
+pub mod plugins {}
+
+/// The README's code is compiled as well.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub mod readme {}
