@@ -73,6 +73,16 @@ pub const CLAUDE_OUTPUT_BYTES_MAX: usize = 16 << 20;
 /// How much of the end of a `claude` process's error output is kept for an error message: 8 KiB.
 pub const CLAUDE_STDERR_BYTES_KEPT: usize = 8 << 10;
 
+/// How long a `claude` process may take to end once it has answered: 5 s, which it needs at most to put its files in order.
+///
+/// It is killed then; its answer was paid for and is kept.
+pub const CLAUDE_EXIT_GRACE: Duration = Duration::from_secs(5);
+
+/// How long the output of a `claude` process that has ended is read on: 1 s.
+///
+/// What it wrote is in the pipe already; only a child that left its process group could keep the pipe open longer.
+pub const CLAUDE_DRAIN: Duration = Duration::from_secs(1);
+
 /// The largest single argument handed to `claude`: 96 KiB.
 ///
 /// Linux refuses a program argument beyond 128 KiB with a message that names neither the argument nor the limit.

@@ -6,6 +6,8 @@
 //! [`scripted::Scripted`] answers from rules, for tests and examples; the feature `claude` adds `claude::Claude`, the Claude
 //! command line. Neither is ever chosen silently: who wants a model hands one over.
 
+#[cfg(all(feature = "claude", unix))]
+pub mod claude;
 mod handle;
 mod reply;
 mod request;
