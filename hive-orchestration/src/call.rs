@@ -15,7 +15,7 @@ use crate::queue::read::{self, End};
 use crate::queue::submit::NewTask;
 use crate::queue::wait::Wanted;
 use crate::queue::{self, cancel};
-use crate::task::{Priority, check_name};
+use crate::task::Priority;
 
 /// A child to be: which agent, with which input, how urgent.
 pub struct Call<A: Agent> {
@@ -117,7 +117,6 @@ impl Context {
         calls: Vec<Call<A>>,
         parallel: usize,
     ) -> Result<Vec<A::Output>, Failure> {
-        check_name("call", name)?;
         if calls.len() > limits::MAP_CHILDREN {
             return Err(Failure::terminal("too many children in one map")
                 .with_kind(ErrorKind::LimitReached)
@@ -125,7 +124,7 @@ impl Context {
                 .with("children", calls.len())
                 .with("limit", limits::MAP_CHILDREN));
         }
-        let key = self.key(Kind::Children, name);
+        let key = self.key(Kind::Children, name)?;
         let known = self.run.journal().get(&key).is_some();
         // Inputs are only encoded for children that are not there yet.
         let tasks = if known {

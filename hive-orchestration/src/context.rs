@@ -14,16 +14,17 @@ use hive_core::clock::Clock;
 use hive_core::db::Db;
 use hive_core::id::TaskId;
 use hive_core::model::ModelHandle;
-use hive_errors::{Error, ErrorKind};
+use hive_errors::{Error, ErrorKind, Result};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::activity::Activity;
 pub use self::step::{Effect, Step};
 pub use self::wait::{Approval, Signal, Wait};
 use crate::journal::{Journal, Kind};
+use crate::limits;
 use crate::queue::Queue;
 use crate::queue::claim::Claimed;
-use crate::task::Lease;
+use crate::task::{Lease, check_name};
 
 /// The hand that an agent holds while it runs: its steps, calls, waits and progress.
 ///
@@ -36,7 +37,7 @@ use crate::task::Lease;
 #[derive(Clone)]
 pub struct Context {
     pub(crate) run: Arc<Run>,
-    /// Prefix of every key, empty or ending in `/`.
+    /// Part of every key: empty, or the path in brackets.
     scope: Arc<str>,
 }
 
@@ -136,14 +137,31 @@ impl Context {
 
     /// The same run with names of its own, for branches that run concurrently under `join!` or `select!`.
     pub fn scope(&self, name: &str) -> Self {
+        // The signs that set a scope off from what stands beside it in a key must not stand in its name.
+        let name = name.replace('%', "%25").replace('/', "%2F").replace(']', "%5D");
+        let outer = self.scope.trim_start_matches('[').trim_end_matches(']');
+        let path = if outer.is_empty() {
+            name
+        } else {
+            format!("{outer}/{name}")
+        };
         Self {
             run: Arc::clone(&self.run),
-            scope: Arc::from(format!("{}{name}/", self.scope)),
+            scope: Arc::from(format!("[{path}]")),
         }
     }
 
-    pub(crate) fn key(&self, kind: Kind, name: &str) -> String {
-        self.run.journal().key(kind, &self.scope, name)
+    /// The key of this use of the name in this run.
+    pub(crate) fn key(&self, kind: Kind, name: &str) -> Result<String> {
+        check_name(kind.word(), name)?;
+        if self.scope.len() > limits::SCOPE_BYTES {
+            return Err(
+                Error::new(ErrorKind::InvalidInput, "the scope's names are too long together")
+                    .with("scope", format!("{:.80}…", self.scope.escape_debug()))
+                    .with("limit_bytes", limits::SCOPE_BYTES),
+            );
+        }
+        Ok(self.run.journal().key(kind, &self.scope, name))
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use hive_core::db::Snapshot;
 use hive_core::id::TaskId;
 use hive_core::payload::Payload;
 use hive_errors::{Error, ErrorKind, Result};
@@ -39,10 +40,24 @@ impl<T> TaskHandle<T> {
         self.id
     }
 
+    async fn ask<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Snapshot<'_>) -> Result<R> + Send + 'static,
+    ) -> Result<R> {
+        let answer = self.shop.db.read(work).await;
+        answer.map_err(|e| {
+            if e.kind() == ErrorKind::ShuttingDown {
+                closed(self.id)
+            } else {
+                e
+            }
+        })
+    }
+
     /// Where the task stands at this moment.
     pub async fn status(&self) -> Result<TaskStatus> {
         let id = self.id;
-        self.shop.db.read(move |db| read::status(db, id)).await
+        self.ask(move |db| read::status(db, id)).await
     }
 
     /// Ends the task and everything below it. Runs under way are stopped at their next await point, and nothing they
@@ -111,7 +126,7 @@ impl<T: DeserializeOwned> TaskHandle<T> {
         loop {
             let id = self.id;
             // Looked at after the watch began, so that no end can fall between.
-            match self.shop.db.read(move |db| read::end(db, id)).await? {
+            match self.ask(move |db| read::end(db, id)).await? {
                 Some(End::Output(output)) => return output.decode(),
                 Some(End::Failure(state, failure)) => return Err(self.ended(state, failure)),
                 None => {}

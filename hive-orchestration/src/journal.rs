@@ -1,7 +1,10 @@
 //! What a task remembers: its steps and waits, by key.
 //!
-//! A key is `kind:scope/name#occurrence`. It does not depend on the order in which steps run, so `join!`, `select!` and
+//! A key is `kind:name#occurrence`, or `kind[scope]:name#occurrence` in a scope. It does not depend on the order in which steps run, so `join!`, `select!` and
 //! edits of the code stay legal.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 
@@ -117,7 +120,7 @@ impl Journal {
 
     /// The key of the next use of this name in this run.
     pub(crate) fn key(&mut self, kind: Kind, scope: &str, name: &str) -> String {
-        let base = format!("{}:{scope}{name}", kind.word());
+        let base = format!("{}{scope}:{name}", kind.word());
         let count = self.occurrences.entry(base.clone()).or_default();
         *count += 1;
         format!("{base}#{count}")

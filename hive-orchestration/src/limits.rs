@@ -9,6 +9,9 @@ pub const PAYLOAD_BYTES: usize = 1 << 20;
 /// Bytes of a name (step, call, signal): names are written by people and stand in every row of the journal.
 pub const NAME_BYTES: usize = 128;
 
+/// Bytes of the names of nested scopes together.
+pub const SCOPE_BYTES: usize = 512;
+
 /// Bytes of an agent's or a tenant's name: both are tokens of topics, which are short.
 pub const TOKEN_BYTES: usize = 64;
 

@@ -7,6 +7,8 @@ use hive_core::id::TaskId;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::task::Lease;
+
 /// The signs by which a run hears of changes that others made to its task.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RunSigns {
@@ -22,7 +24,7 @@ pub(crate) struct Wakeups {
     /// Something may be ready to run.
     dispatch: Notify,
     // Keyed by the task's row.
-    runs: Mutex<HashMap<i64, RunSigns>>,
+    runs: Mutex<HashMap<i64, (u32, RunSigns)>>,
     watchers: Mutex<HashMap<TaskId, watch::Sender<u64>>>,
 }
 
@@ -37,30 +39,37 @@ impl Wakeups {
         self.dispatch.notified().await;
     }
 
-    pub(crate) fn enter(&self, task: i64) -> RunSigns {
+    pub(crate) fn enter(&self, lease: Lease) -> RunSigns {
         let signs = RunSigns::default();
-        lock(&self.runs).insert(task, signs.clone());
+        lock(&self.runs).insert(lease.task, (lease.attempt, signs.clone()));
         signs
     }
 
-    pub(crate) fn leave(&self, task: i64) {
-        lock(&self.runs).remove(&task);
+    pub(crate) fn leave(&self, lease: Lease) {
+        let mut runs = lock(&self.runs);
+        // A run that lost its lease may end after its successor has begun.
+        if runs
+            .get(&lease.task)
+            .is_some_and(|(attempt, _)| *attempt == lease.attempt)
+        {
+            runs.remove(&lease.task);
+        }
     }
 
     pub(crate) fn resolved(&self, task: i64) {
-        if let Some(run) = lock(&self.runs).get(&task) {
+        if let Some((_, run)) = lock(&self.runs).get(&task) {
             run.resolved.notify_one();
         }
     }
 
     pub(crate) fn stop(&self, task: i64) {
-        if let Some(run) = lock(&self.runs).get(&task) {
+        if let Some((_, run)) = lock(&self.runs).get(&task) {
             run.stop.cancel();
         }
     }
 
     pub(crate) fn stop_all(&self) {
-        for run in lock(&self.runs).values() {
+        for (_, run) in lock(&self.runs).values() {
             run.stop.cancel();
         }
     }

@@ -56,6 +56,11 @@ impl Activity {
         self.changed.notified().await;
     }
 
+    /// Lets the driver look once more, after the branches had their turn.
+    pub(crate) fn look(&self) {
+        self.changed.notify_one();
+    }
+
     pub(crate) fn take(&self) -> Demand {
         let mut state = self.state();
         Demand {

@@ -37,7 +37,11 @@ impl Context {
                 },
                 Err(report) => report,
             };
-            self.hold(key, entry.kind, report).await;
+            self.hold(key, kind, report).await;
+            // Decided: adopt what the person gave, or begin anew.
+            if self.run.journal().get(key).is_some_and(|entry| entry.value.is_none()) {
+                return Recall::New;
+            }
         }
     }
 
@@ -61,7 +65,8 @@ impl Context {
 }
 
 fn read<T: DeserializeOwned>(entry: &Entry, kind: Kind) -> Result<Recall<T>, String> {
-    if entry.kind != kind {
+    // A step may become one that must not run twice, or the reverse: what is on record stays true.
+    if entry.kind.word() != kind.word() {
         return Err(format!(
             "the journal holds a {:?} under this name, but the code now asks for a {kind:?}. Give the new one another \
              name and run the old version to the end, or rerun it as what it is now",

@@ -8,7 +8,8 @@ use crate::task::Progress;
 
 impl Context {
     /// Says that `done` of `total` units are done, for [`TaskHandle::watch`](crate::TaskHandle::watch), the task's status
-    /// and whoever follows `task.progress` events. The latest word stays on record; runs that repeat a part repeat it.
+    /// and whoever follows `task.progress` events. The latest word stays on record. One that says
+    /// no more than the record does is passed over, so that a run which comes back to where it was does not seem to fall back.
     ///
     /// # Cancel safety
     /// Dropped, the word may or may not be recorded; nothing depends on it.

@@ -15,7 +15,6 @@ use super::Context;
 use super::drift::Recall;
 use crate::journal::{self, Entry, Kind, Standing};
 use crate::limits;
-use crate::task::check_name;
 
 /// What a step does to the world outside the hive's database.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -119,12 +118,11 @@ where
     T: Serialize + DeserializeOwned + Send + 'a,
 {
     async fn run(mut self) -> Result<T, Failure> {
-        check_name("step", self.name)?;
         let kind = match self.effect {
             Effect::Repeatable => Kind::Step,
             Effect::AtMostOnce => Kind::Once,
         };
-        let key = self.cx.key(kind, self.name);
+        let key = self.cx.key(kind, self.name)?;
         match self.cx.recall::<T>(&key, kind).await {
             Recall::Done(output) => return Ok(output),
             Recall::New | Recall::Begun | Recall::Again => {}

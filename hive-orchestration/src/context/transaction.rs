@@ -11,7 +11,6 @@ use super::drift::Recall;
 use crate::journal::{self, Entry, Kind, Standing};
 use crate::limits;
 use crate::queue;
-use crate::task::check_name;
 
 impl Context {
     /// Runs `work` on the hive's database and remembers its output, in one commit: either both are on disk or neither.
@@ -28,8 +27,7 @@ impl Context {
         T: Serialize + DeserializeOwned + Send + 'static,
         F: FnOnce(&mut Tx<'_>) -> HiveResult<T> + Send + 'static,
     {
-        check_name("transaction", name)?;
-        let key = self.key(Kind::Transaction, name);
+        let key = self.key(Kind::Transaction, name)?;
         match self.recall::<T>(&key, Kind::Transaction).await {
             Recall::Done(output) => return Ok(output),
             Recall::New | Recall::Begun | Recall::Again => {}

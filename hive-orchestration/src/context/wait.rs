@@ -16,7 +16,6 @@ use super::Context;
 use super::drift::Recall;
 use crate::journal::{Entry, Kind, Standing};
 use crate::queue::wait::{NewWait, Wanted};
-use crate::task::check_name;
 
 /// A named value of type `T` that can be sent to a waiting task.
 ///
@@ -133,7 +132,7 @@ impl Context {
     /// # Cancel safety
     /// Dropped, the timer goes on; come back to it to wait for the rest.
     pub async fn sleep(&self, duration: Duration) -> Result<(), Failure> {
-        let key = self.key(Kind::Timer, "");
+        let key = self.key(Kind::Timer, "timer")?;
         let until = self.run.queue.clock.now() + duration;
         self.outcome::<()>(&key, Kind::Timer, || Wanted::Timer { until })
             .await
@@ -219,8 +218,7 @@ impl<'a, T: DeserializeOwned + Send + 'a> IntoFuture for Wait<'a, T> {
                 question,
                 timeout,
             } = self;
-            check_name("signal", signal.name())?;
-            let key = cx.key(Kind::Signal, signal.name());
+            let key = cx.key(Kind::Signal, signal.name())?;
             let until = timeout.map(|limit| cx.run.queue.clock.now() + limit);
             let wanted = || Wanted::Signal {
                 name: signal.name().to_owned(),

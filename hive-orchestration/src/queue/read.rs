@@ -65,6 +65,15 @@ fn waiting_for(db: &Snapshot<'_>, seq: i64) -> Result<Vec<WaitingFor>> {
     Ok(waits.into_iter().flatten().collect())
 }
 
+/// How far a task last said it had come.
+pub(super) fn progress(db: &Snapshot<'_>, seq: i64) -> Result<Option<Progress>> {
+    parse(
+        db.query_one("SELECT progress FROM task_body WHERE task = ?1", &[&seq], |row| {
+            row.get(0)
+        })?,
+    )
+}
+
 /// How a task ended.
 #[derive(Debug)]
 pub(crate) enum End {

@@ -169,7 +169,7 @@ fn register(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef, depth: u32, wait: Ne
         Wanted::Decision { kind, report } => {
             tx.execute(
                 "INSERT INTO journal (task, key, kind, state, note, at) VALUES (?1, ?2, ?3, 3, ?4, ?5)
-                 ON CONFLICT (task, key) DO UPDATE SET state = 3, note = ?4",
+                 ON CONFLICT (task, key) DO UPDATE SET kind = ?3, state = 3, note = ?4",
                 &[&task.seq, &key, &kind.code(), &report, &now],
             )?;
             Ok(())
@@ -191,7 +191,9 @@ fn pend(
 ) -> Result<()> {
     tx.execute(
         "INSERT INTO journal (task, key, kind, state, note, wake_at, signal, remaining, at)
-         VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6, ?7, ?8)",
+         VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6, ?7, ?8)
+         ON CONFLICT (task, key) DO UPDATE SET kind = ?3, state = 0, value = NULL, note = ?4, wake_at = ?5, signal = ?6,
+                                               remaining = ?7, at = ?8",
         &[&task, &key, &kind.code(), &note, &wake_at, &signal, &remaining, &now],
     )?;
     Ok(())

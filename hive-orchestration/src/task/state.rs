@@ -1,5 +1,8 @@
 //! The decisions of a task's life, pure: `(state, event, now) → next`.
 
+#[cfg(test)]
+mod tests;
+
 use hive_core::clock::Timestamp;
 use hive_errors::{Failure, RetryPolicy};
 

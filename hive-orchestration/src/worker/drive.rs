@@ -33,10 +33,10 @@ enum End {
 
 pub(super) async fn run(shop: Arc<Shop>, claimed: Claimed, permit: OwnedSemaphorePermit) {
     let (lease, task) = (claimed.lease, claimed.task.clone());
-    let signs = shop.queue.wakeups.enter(lease.task);
+    let signs = shop.queue.wakeups.enter(lease);
     let _leave = Leave {
         wakeups: &shop.queue.wakeups,
-        task: lease.task,
+        lease,
     };
     // Invariant: only tasks of known agents are claimed.
     let Some(agent) = shop.registry.get(&task.agent).cloned() else {
@@ -50,12 +50,12 @@ pub(super) async fn run(shop: Arc<Shop>, claimed: Claimed, permit: OwnedSemaphor
 
 struct Leave<'a> {
     wakeups: &'a Wakeups,
-    task: i64,
+    lease: Lease,
 }
 
 impl Drop for Leave<'_> {
     fn drop(&mut self) {
-        self.wakeups.leave(self.task);
+        self.wakeups.leave(self.lease);
     }
 }
 
@@ -168,14 +168,19 @@ impl Driver<'_> {
             self.resume().await;
             self.cx
                 .learn(synced.resolved.into_iter().map(|outcome| (outcome.key, outcome.value)));
+            // The branch that wanted it may be gone: then the run is as idle as before and must be looked at again.
+            self.cx.run.activity.look();
         }
         Ok(false)
     }
 
     async fn resume(&mut self) {
         if self.permit.is_none() {
-            // Waits in line with every other; the slots are only closed with the process.
-            self.permit = Arc::clone(&self.shop.slots).acquire_owned().await.ok();
+            // Waits in line with every other run. A run that must stop need not get there.
+            self.permit = tokio::select! {
+                permit = Arc::clone(&self.shop.slots).acquire_owned() => permit.ok(),
+                () = self.cx.run.stop.cancelled() => None,
+            };
         }
     }
 }

@@ -1,5 +1,9 @@
 //! Hives on real databases, seen from outside.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at the first surprise")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at the first surprise"
+)]
 
 mod bad_input;
 mod engine;
