@@ -82,6 +82,7 @@ fn use_paths(tokens: &[TokenTree], mut at: usize, prefix: &mut Vec<String>, path
     at
 }
 
+/// One line for each pair of modules, with the first place that is wrong.
 fn order(tree: &Tree) -> Vec<String> {
     let mut faults = Vec::new();
     for (folder, _) in tree.packages() {
@@ -89,6 +90,7 @@ fn order(tree: &Tree) -> Vec<String> {
         let Some(text) = tree.get(&root) else { continue };
         let krate = Crate::parse(&root, text);
         let source = format!("{folder}/src/");
+        let mut wrong = BTreeMap::new();
         for (path, text) in tree.rust() {
             let Some(inner) = path.strip_prefix(&source).and_then(|inner| inner.strip_suffix(".rs")) else {
                 continue;
@@ -99,7 +101,7 @@ fn order(tree: &Tree) -> Vec<String> {
             let place: Vec<&str> = inner.split('/').collect();
             let Some(own) = place
                 .first()
-                .filter(|own| krate.order.iter().any(|known| known == *own))
+                .and_then(|own| krate.order.iter().find(|known| known == own))
             else {
                 continue;
             };
@@ -107,12 +109,14 @@ fn order(tree: &Tree) -> Vec<String> {
                 if let Some(used) = krate.module(name)
                     && krate.rank(used) > krate.rank(own)
                 {
-                    faults.push(format!(
-                        "{path}:{line}: {own} uses {used}, which stands below it in {root}"
-                    ));
+                    wrong
+                        .entry((own.clone(), used.to_owned()))
+                        .or_insert_with(|| format!("{path}:{line}"));
                 }
             });
         }
+        let pairs = wrong.into_iter();
+        faults.extend(pairs.map(|((own, used), at)| format!("{root}: {own} stands above {used} and uses it, at {at}")));
     }
     faults
 }
