@@ -26,6 +26,7 @@ use crate::handle::TaskHandle;
 use crate::limits;
 use crate::queue::{Queue, read, recover, schema};
 use crate::registry::Registry;
+use crate::settings::Settings;
 use crate::task::TaskState;
 use crate::wake::Wakeups;
 use crate::worker::{self, Shop};
@@ -66,6 +67,11 @@ impl Builder {
     pub fn drain(mut self, limit: Duration) -> Self {
         self.drain = limit;
         self
+    }
+
+    /// Takes concurrency and drain time from settings, such as [`Settings::load`] gives. What is set after this call wins.
+    pub fn settings(self, settings: &Settings) -> Self {
+        self.concurrency(settings.concurrency).drain(settings.drain())
     }
 
     /// Adds tables of your own to the hive's database, for [`Context::transaction`](crate::Context::transaction).
@@ -111,25 +117,25 @@ impl Builder {
         let db = Db::open(options).await?;
         let ids = IdSource::new(Arc::clone(&self.clock), Arc::clone(&self.rng));
         let bus = Bus::open(db.clone(), Arc::clone(&self.clock), ids.clone()).await?;
-        let (instance, now) = (ids.next::<InstanceId>(), self.clock.now());
-        let epoch = db.write(move |tx| recover::begin_epoch(tx, instance, now)).await?;
-        let queue = Queue {
+        let instance = ids.next::<InstanceId>();
+        let mut queue = Queue {
             bus,
             clock: self.clock,
             rng: self.rng,
             ids,
             instance,
             wakeups: Arc::new(Wakeups::default()),
-            epoch,
+            epoch: 0,
         };
         let names: Vec<String> = registry.names().map(str::to_owned).collect();
-        let recovering = queue.clone();
-        let recovered = db
+        let (queue, recovered) = db
             .write(move |tx| {
-                let names: Vec<&str> = names.iter().map(String::as_str).collect();
-                recover::recover(tx, &recovering, &names)
+                queue.epoch = recover::begin_epoch(tx, &queue)?;
+                let recovered = recover::recover(tx, &queue, &names)?;
+                Ok((queue, recovered))
             })
             .await?;
+        let epoch = queue.epoch;
         if recovered > 0 {
             tracing::info!(recovered, epoch, "took back what the last process left running");
         }

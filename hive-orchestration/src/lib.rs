@@ -63,8 +63,8 @@
 //! # Modules
 //!
 //! [`core`] (database, clock, models), [`bus`] (events) and [`errors`] are the crates below, re-exported; [`limits`] holds
-//! every bound with its reason. [`task`] describes what can be asked of a task, [`builders`] what `Hive::open` and its
-//! kin return.
+//! every bound with its reason, [`settings`] what an operator may set. [`task`] describes what can be asked of a task,
+//! [`builders`] what `Hive::open` and its kin return.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -78,6 +78,7 @@ mod hive;
 mod journal;
 mod queue;
 mod registry;
+pub mod settings;
 pub mod task;
 mod wake;
 mod worker;

@@ -1,17 +1,16 @@
 //! Opening a hive: a new epoch, and what the last process left running goes on at once.
 
 use hive_core::db::Tx;
-use hive_core::id::InstanceId;
 use hive_errors::{ErrorKind, Failure, Result};
 
 use super::{Queue, TaskRef, emit, finish};
 use crate::task::state::{AfterCrash, after_crash};
 
 /// Starts an epoch. Every lease of an earlier one is void from this commit on.
-pub(crate) fn begin_epoch(tx: &mut Tx<'_>, instance: InstanceId, now: hive_core::clock::Timestamp) -> Result<u64> {
+pub(crate) fn begin_epoch(tx: &mut Tx<'_>, queue: &Queue) -> Result<u64> {
     let epoch = tx.insert(
         "INSERT INTO instance (id, started_at) VALUES (?1, ?2)",
-        &[&instance, &now],
+        &[&queue.instance, &queue.clock.now()],
     )?;
     Ok(epoch.cast_unsigned())
 }
@@ -27,7 +26,7 @@ pub(crate) fn end_epoch(tx: &mut Tx<'_>, queue: &Queue) -> Result<()> {
 
 /// Takes back what earlier epochs left running, and what was put aside for want of an agent that is here now. Returns
 /// how many runs were recovered.
-pub(crate) fn recover(tx: &mut Tx<'_>, queue: &Queue, agents: &[&str]) -> Result<usize> {
+pub(crate) fn recover(tx: &mut Tx<'_>, queue: &Queue, agents: &[String]) -> Result<usize> {
     let left = tx.query(
         "SELECT seq, id, root, agent, tenant, attempt, crashes, crash_mark,
                 (SELECT count(*) FROM journal WHERE journal.task = task.seq)
