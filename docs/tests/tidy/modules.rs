@@ -20,7 +20,9 @@ impl Crate {
         let mut order = Vec::new();
         let mut exports = BTreeMap::new();
         for at in 0..tokens.len() {
+            // One that is written out here belongs to the root, not to the order.
             if is_ident(&tokens, at, "mod")
+                && is_punct(&tokens, at + 2, ';')
                 && let Some(name) = ident(&tokens, at + 1)
             {
                 order.push(name.to_string());
@@ -208,7 +210,7 @@ fn modules_only_know_those_above() {
 #[test]
 fn modules_that_look_down_are_found() {
     let check = |path: &str, text: &str| {
-        let lib = "mod low;\npub mod mid;\nmod high;\npub use high::{Top, deep::Deeper as Renamed};";
+        let lib = "mod low;\npub mod mid;\nmod high;\nmod root { pub use other; }\npub use high::{Top, deep::Deeper as Renamed};";
         order(&Tree::of(&[("c/Cargo.toml", ""), ("c/src/lib.rs", lib), (path, text)])).len()
     };
     for wrong in [
@@ -231,6 +233,7 @@ fn modules_that_look_down_are_found() {
         "use crate::{low, mid};",
         "use super::low;",
         "use self::high;",
+        "use crate::root;",
         "// use crate::high;",
         "fn f() { \"crate::high\"; }",
         "mod inner { use super::high; }",
