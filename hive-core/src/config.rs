@@ -37,13 +37,12 @@
 //!
 //! let error = Loader::<Settings>::new().text("hive.toml", "worker = 8").load().unwrap_err();
 //! assert_eq!(error.field("nearest"), Some("workers"));
-//! # hive_errors::Result::Ok(())
+//! # Ok::<(), hive_errors::Error>(())
 //! ```
 
 mod environment;
 mod file;
 mod loaded;
-mod nearest;
 mod secret;
 mod shape;
 mod tree;
@@ -61,6 +60,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::nearest::nearest;
 use crate::payload::Schema;
 
 use shape::{Child, Shape};
@@ -68,7 +68,6 @@ use tree::Tree;
 
 pub use environment::Environment;
 pub use loaded::{Loaded, Source};
-pub use nearest::nearest;
 pub use secret::Secret;
 
 /// Collects the layers of a configuration and loads it.

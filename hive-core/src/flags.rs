@@ -13,7 +13,7 @@ use std::sync::Arc;
 use hive_errors::{Error, ErrorKind, Result};
 use tokio::sync::watch;
 
-use crate::config::nearest;
+use crate::nearest::nearest;
 
 /// A switch, as code names it.
 ///
@@ -27,7 +27,7 @@ use crate::config::nearest;
 /// flags.set("fast-claims", true)?;
 /// assert!(flags.enabled(FAST_CLAIMS));
 /// assert_eq!(flags.set("fast-claim", true).unwrap_err().field("nearest"), Some("fast-claims"));
-/// # hive_errors::Result::Ok(())
+/// # Ok::<(), hive_errors::Error>(())
 /// ```
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Flag {

@@ -51,7 +51,7 @@ pub trait Id: Copy + Ord + Hash + fmt::Debug + fmt::Display + Send + Sync + 'sta
 /// assert!(id.to_string().starts_with("invoice_"));
 /// assert_eq!(id.to_string().parse::<InvoiceId>()?, id);
 /// assert!("task_01kdyqm3vge8v8n3c1zk6f4a9r".parse::<InvoiceId>().is_err());
-/// # hive_errors::Result::Ok(())
+/// # Ok::<(), hive_errors::Error>(())
 /// ```
 #[macro_export]
 macro_rules! id_type {

@@ -1,16 +1,93 @@
-//! Ids, clock, configuration, database and model port of a hive.
+//! What everything in a hive stands on: time, randomness, ids, payloads, the database, configuration and models.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//!
+//! use hive_core::clock::{Clock, ManualClock, Timestamp};
+//! use hive_core::id::{IdSource, TaskId};
+//! use hive_core::limits::PAYLOAD_BYTES_DEFAULT;
+//! use hive_core::model::{ModelHandle, scripted::Scripted};
+//! use hive_core::payload::Payload;
+//! use hive_core::rng::SeededRng;
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> hive_errors::Result<()> {
+//! // Time and randomness are ports, so a run can be repeated to the last bit.
+//! let clock = ManualClock::new("2026-01-02T03:04:05Z".parse()?);
+//! let ids = IdSource::new(Arc::new(clock.clone()), Arc::new(SeededRng::new(7)));
+//! let task: TaskId = ids.next();
+//! assert!(task.to_string().starts_with("task_01"));
+//!
+//! clock.advance(Duration::from_secs(3600));
+//! assert_eq!(clock.now().to_string(), "2026-01-02T04:04:05.000000Z");
+//!
+//! // Values of any type travel as bounded, canonical JSON.
+//! let payload = Payload::encode(&[("task", task)], PAYLOAD_BYTES_DEFAULT)?;
+//! assert_eq!(payload.decode::<Vec<(String, TaskId)>>()?, [("task".to_owned(), task)]);
+//!
+//! // A model is a port, too; this one answers from a script.
+//! let model = ModelHandle::new(Scripted::new().on("approve", r#"{"approved": true}"#));
+//! let answer: std::collections::BTreeMap<String, bool> = model.extract("Do you approve?").await?;
+//! assert!(answer["approved"]);
+//! # Ok(()) }
+//! ```
+//!
+//! # What it is not
+//!
+//! It knows no events, tasks or agents: those crates own their tables and words and only use the mechanism here. It is no
+//! database abstraction for everyone and no client library for models. It starts no thread and no task by itself, apart from
+//! the database's, and prints nothing.
+//!
+//! # Features
+//!
+//! None is on by default.
+//!
+//! - `claude`: [`model`] gains `model::claude::Claude`, the Claude command line as a model (on Unix, where process groups are).
+//! - `test-util`: fakes and temporary databases for tests. [`ManualClock`](clock::ManualClock),
+//!   [`SeededRng`](rng::SeededRng) and [`Scripted`](model::scripted::Scripted) are always there, because simulations and
+//!   examples use them as well.
+//!
+//! # Modules
+//!
+//! In reading order; each imports only from those above it.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`limits`] | every bound of this crate, with its reason |
+//! | [`nearest`] | "did you mean …?" |
+//! | [`clock`] | [`Clock`](clock::Clock): time as a port; [`Timestamp`](clock::Timestamp); deadlines |
+//! | [`rng`] | [`Rng`](rng::Rng): randomness as a port |
+//! | [`payload`] | [`Payload`](payload::Payload): values as bounded, canonical JSON; [`Schema`](payload::Schema) |
+//! | [`db`] | [`Db`](db::Db): SQLite with one writer, group commit, and closures instead of connections |
+//! | [`id`] | [`id_type!`] and [`IdSource`](id::IdSource): ids that explain themselves and sort by time |
+//! | [`config`] | [`Loader`](config::Loader): defaults, files, environment and code in layers; [`Secret`](config::Secret) |
+//! | [`flags`] | [`Flags`](flags::Flags): switches that can be turned at run time |
+//! | [`shutdown`] | [`Shutdown`](shutdown::Shutdown) and [`TaskSet`](shutdown::TaskSet): stopping in good order |
+//! | [`model`] | [`Model`](model::Model): language models as a port |
+
+// Blank lines keep the reading order, which a formatter would turn into that of the alphabet.
+
+pub mod limits;
+
+pub mod nearest;
 
 pub mod clock;
-pub mod config;
-pub mod db;
-pub mod flags;
-pub mod id;
-pub mod limits;
-pub mod model;
-pub mod nearest;
-pub mod payload;
+
 pub mod rng;
+
+pub mod payload;
+
+pub mod db;
+
+pub mod id;
+
+pub mod config;
+
+pub mod flags;
+
 pub mod shutdown;
+
+pub mod model;
 
 /// What `id_type!` names in the crates that call it.
 #[doc(hidden)]

@@ -38,7 +38,7 @@ pub use schema::Schema;
 /// let payload = Payload::encode(&("ship it", 7), limits::PAYLOAD_BYTES_DEFAULT)?;
 /// assert_eq!(payload.as_bytes(), br#"["ship it",7]"#);
 /// assert_eq!(payload.decode::<(String, u8)>()?, ("ship it".to_owned(), 7));
-/// # hive_errors::Result::Ok(())
+/// # Ok::<(), hive_errors::Error>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Payload(Arc<[u8]>);

@@ -22,7 +22,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 ///
 /// let start: Timestamp = "2026-01-02T04:04:05+01:00".parse()?;
 /// assert_eq!((start + Duration::from_micros(6)).to_string(), "2026-01-02T03:04:05.000006Z");
-/// # hive_errors::Result::Ok(())
+/// # Ok::<(), hive_errors::Error>(())
 /// ```
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);

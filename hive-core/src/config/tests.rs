@@ -702,21 +702,6 @@ fn the_process_s_environment_is_filtered_by_prefix() {
     assert!(format!("{:?}", Environment::from_process("NO_SUCH_PREFIX")).contains("variables: []"));
 }
 
-#[test]
-fn nearest_needs_nearness() {
-    let check = |name: &str, expected: Option<&str>| {
-        assert_eq!(nearest(name, ["port", "path", "pool_size", "x"]), expected, "{name}")
-    };
-    check("prot", Some("port"));
-    check("PORT", Some("port"));
-    check("pool-size", Some("pool_size"));
-    check("poolsize", Some("pool_size"));
-    check("y", None);
-    check("x", Some("x"));
-    check("", None);
-    check("database", None);
-}
-
 proptest! {
     #[test]
     fn any_text_loads_or_fails_without_showing_what_a_secret_holds(

@@ -33,7 +33,7 @@ fn flags_start_in_their_default_and_turn() {
 #[test]
 fn an_unknown_name_is_refused_and_changes_nothing() {
     let flags = flags();
-    let error = flags.set("of-by-default", true).unwrap_err();
+    let error = flags.set("off-by-defualt", true).unwrap_err();
     assert_eq!(
         (error.kind(), error.field("nearest")),
         (ErrorKind::NotFound, Some("off-by-default"))
