@@ -96,7 +96,8 @@ pub fn parse(text: &[u8]) -> Result<Vec<FileDiff<'_>>, Error> {
             finish(&mut files, current.take(), start);
             cursor.advance();
             current = Some(header::Draft::git(line, start));
-        } else if line.starts_with(b"diff --cc ") || line.starts_with(b"diff --combined ") || line.starts_with(b"@@@ ") {
+        } else if line.starts_with(b"diff --cc ") || line.starts_with(b"diff --combined ") || line.starts_with(b"@@@ ")
+        {
             return Err(cursor.bad("this is the diff of a merge; compare with one parent"));
         } else if line.starts_with(b"--- ") && cursor.second().is_some_and(|next| next.starts_with(b"+++ ")) {
             cursor.advance();
@@ -140,12 +141,21 @@ impl FileDiff<'_> {
     /// The lines the change wrote, by their numbers after it.
     pub fn added_lines(&self) -> LineSet {
         let added = |(number, line): (u32, &Line<'_>)| (line.kind == LineKind::Added).then_some(number);
-        self.hunks.iter().flat_map(|hunk| hunk.after().filter_map(added)).collect()
+        self.hunks
+            .iter()
+            .flat_map(|hunk| hunk.after().filter_map(added))
+            .collect()
     }
 
     /// How many lines were added and removed.
     pub fn counts(&self) -> (usize, usize) {
-        let count = |kind| self.hunks.iter().flat_map(|hunk| &hunk.lines).filter(|line| line.kind == kind).count();
+        let count = |kind| {
+            self.hunks
+                .iter()
+                .flat_map(|hunk| &hunk.lines)
+                .filter(|line| line.kind == kind)
+                .count()
+        };
         (count(LineKind::Added), count(LineKind::Removed))
     }
 
@@ -193,7 +203,10 @@ impl<'a> Cursor<'a> {
 
     /// An error about the next line.
     fn bad(&self, reason: &'static str) -> Error {
-        Error::BadDiff { line: self.line + 1, reason }
+        Error::BadDiff {
+            line: self.line + 1,
+            reason,
+        }
     }
 }
 

@@ -138,7 +138,9 @@ impl Error {
             Self::EmptyDiff { .. } => "pipe a diff in, for example `git diff | hive-review --diff -`".into(),
             Self::TooLarge { .. } => "review it in smaller parts".into(),
             Self::Timeout { .. } => "see whether the disk is slow or another git process holds a lock".into(),
-            Self::Git { .. } => "run the command by hand to see all it says; `git fsck` finds a damaged repository".into(),
+            Self::Git { .. } => {
+                "run the command by hand to see all it says; `git fsck` finds a damaged repository".into()
+            }
             Self::File { .. } => "see that the path exists and that you may use it".into(),
         }
     }

@@ -12,7 +12,11 @@ use crate::error::Error;
 /// # Errors
 /// [`Error::File`] with what the operating system said.
 pub fn write(path: &Path, content: &[u8]) -> Result<(), Error> {
-    let failed = |source| Error::File { action: "write", path: path.display().to_string(), source };
+    let failed = |source| Error::File {
+        action: "write",
+        path: path.display().to_string(),
+        source,
+    };
     let parent = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(parent).map_err(failed)?;
     let mut name = path.file_name().unwrap_or_default().to_os_string();

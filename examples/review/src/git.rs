@@ -38,7 +38,12 @@ struct Ask<'a> {
 
 impl<'a> Ask<'a> {
     fn new(args: &'a [&'a str]) -> Self {
-        Self { args, input: b"", bytes_max: 1024 * 1024, timeout: limits::GIT_TIMEOUT }
+        Self {
+            args,
+            input: b"",
+            bytes_max: 1024 * 1024,
+            timeout: limits::GIT_TIMEOUT,
+        }
     }
 
     fn input(self, input: &'a [u8]) -> Self {
@@ -46,7 +51,11 @@ impl<'a> Ask<'a> {
     }
 
     fn long(self, bytes_max: u64) -> Self {
-        Self { bytes_max, timeout: limits::GIT_LONG_TIMEOUT, ..self }
+        Self {
+            bytes_max,
+            timeout: limits::GIT_LONG_TIMEOUT,
+            ..self
+        }
     }
 
     fn name(&self) -> String {
@@ -97,7 +106,11 @@ const FOREIGN: [&str; 13] = [
 impl Git {
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new("git");
-        command.arg("-C").arg(&self.dir).arg("--no-pager").arg("--literal-pathspecs");
+        command
+            .arg("-C")
+            .arg(&self.dir)
+            .arg("--no-pager")
+            .arg("--literal-pathspecs");
         for setting in CONFIG {
             command.arg("-c").arg(setting);
         }
@@ -144,24 +157,43 @@ impl Git {
             }
             child.wait().await.map(|status| (Some(status), stdout, stderr))
         };
-        let failed = |detail: String| Error::Git { command: ask.name(), detail };
+        let failed = |detail: String| Error::Git {
+            command: ask.name(),
+            detail,
+        };
         let (status, stdout, stderr) = match tokio::time::timeout(ask.timeout, work).await {
             Ok(Ok(done)) => done,
             Ok(Err(error)) => return Err(failed(error.to_string())),
-            Err(_) => return Err(Error::Timeout { command: ask.name(), seconds: ask.timeout.as_secs() }),
+            Err(_) => {
+                return Err(Error::Timeout {
+                    command: ask.name(),
+                    seconds: ask.timeout.as_secs(),
+                });
+            }
         };
         let Some(status) = status else {
             let what = format!("the output of `git {}`", ask.name());
-            return Err(Error::TooLarge { what, limit_mib: ask.bytes_max >> 20 });
+            return Err(Error::TooLarge {
+                what,
+                limit_mib: ask.bytes_max >> 20,
+            });
         };
-        Ok(Answer { ok: status.success(), stdout, stderr: String::from_utf8_lossy(&stderr).into_owned() })
+        Ok(Answer {
+            ok: status.success(),
+            stdout,
+            stderr: String::from_utf8_lossy(&stderr).into_owned(),
+        })
     }
 
     /// Asks a question that must be answered.
     async fn must(&self, ask: Ask<'_>) -> Result<Vec<u8>, Error> {
         let command = ask.name();
         let answer = self.ask(ask).await?;
-        if answer.ok { Ok(answer.stdout) } else { Err(self.failure(command, &answer.stderr)) }
+        if answer.ok {
+            Ok(answer.stdout)
+        } else {
+            Err(self.failure(command, &answer.stderr))
+        }
     }
 
     /// What a failure means, from the words git uses in its own language.
@@ -171,13 +203,25 @@ impl Git {
             Error::NotARepository { path: path() }
         } else if stderr.contains("dubious ownership") {
             Error::DubiousOwnership { path: path() }
-        } else if ["unable to read", "missing blob", "bad object", "could not fetch", "lazy fetching disabled", "promisor"]
-            .iter()
-            .any(|words| stderr.contains(words))
+        } else if [
+            "unable to read",
+            "missing blob",
+            "bad object",
+            "could not fetch",
+            "lazy fetching disabled",
+            "promisor",
+        ]
+        .iter()
+        .any(|words| stderr.contains(words))
         {
-            Error::MissingObjects { detail: first_line(stderr) }
+            Error::MissingObjects {
+                detail: first_line(stderr),
+            }
         } else {
-            Error::Git { command, detail: first_line(stderr) }
+            Error::Git {
+                command,
+                detail: first_line(stderr),
+            }
         }
     }
 }
@@ -193,8 +237,14 @@ async fn drain(pipe: Option<impl tokio::io::AsyncRead + Unpin>, bytes_max: u64) 
 
 /// The first line, without what could steer a terminal.
 fn first_line(text: &str) -> String {
-    let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or("no reason given");
-    line.chars().filter(|character| !character.is_control()).take(300).collect()
+    let line = text
+        .lines()
+        .find(|line| !line.trim().is_empty())
+        .unwrap_or("no reason given");
+    line.chars()
+        .filter(|character| !character.is_control())
+        .take(300)
+        .collect()
 }
 
 #[cfg(test)]

@@ -202,10 +202,17 @@ impl Role {
         let package = package(path, &exists);
         let inside = path.as_bytes().get(package.as_bytes().len()..).unwrap_or_default();
         let inside = RawPath::new(inside.strip_prefix(b"/").unwrap_or(inside));
-        let directories: Vec<String> =
-            inside.parent().components().map(|part| String::from_utf8_lossy(part).to_ascii_lowercase()).collect();
+        let directories: Vec<String> = inside
+            .parent()
+            .components()
+            .map(|part| String::from_utf8_lossy(part).to_ascii_lowercase())
+            .collect();
         let name = String::from_utf8_lossy(path.file_name()).to_ascii_lowercase();
-        if directories.iter().any(|directory| TEST_DIRECTORIES.contains(&directory.as_str())) || is_test_name(&name) {
+        if directories
+            .iter()
+            .any(|directory| TEST_DIRECTORIES.contains(&directory.as_str()))
+            || is_test_name(&name)
+        {
             return Self::Test;
         }
         if Language::of(path) != Language::Rust {
@@ -256,13 +263,17 @@ const TEST_DIRECTORIES: [&str; 18] = [
 
 fn is_test_name(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or(name);
-    matches!(stem, "test" | "tests" | "conftest" | "testing" | "test_util" | "test_utils" | "bench" | "benches")
-        || stem.starts_with("test_")
+    matches!(
+        stem,
+        "test" | "tests" | "conftest" | "testing" | "test_util" | "test_utils" | "bench" | "benches"
+    ) || stem.starts_with("test_")
         || stem.starts_with("tests_")
         || stem.ends_with("_test")
         || stem.ends_with("_tests")
         || stem.ends_with("_bench")
-        || [".test.", ".spec.", ".stories.", ".cy."].iter().any(|part| name.contains(part))
+        || [".test.", ".spec.", ".stories.", ".cy."]
+            .iter()
+            .any(|part| name.contains(part))
         || (name.ends_with("test.java") || name.ends_with("tests.cs") || name.ends_with("test.kt"))
 }
 

@@ -2,12 +2,17 @@
 
 pub mod diff;
 pub mod error;
+pub mod file;
 pub mod files;
+pub mod finding;
 pub mod git;
 pub mod language;
 pub mod limits;
 pub mod lines;
 pub mod path;
+pub mod plan;
+pub mod report;
+pub mod rules;
 pub mod source;
 
 #[cfg(test)]

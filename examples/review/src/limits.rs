@@ -25,7 +25,7 @@ pub const EXCERPT_CHARS_MAX: usize = 200;
 /// Nesting of the syntax tree that the Rust rules follow; see [`SYNTAX_STACK_BYTES`].
 pub const SYNTAX_DEPTH_MAX: usize = 4_000;
 /// The stack of the thread that parses Rust. It is reserved, not used, until a file nests deeply.
-pub const SYNTAX_STACK_BYTES: usize = 512 * 1024 * 1024;
+pub const SYNTAX_STACK_BYTES: usize = 256 * 1024 * 1024;
 /// Bytes of a file shown to a language model in one request.
 pub const PROMPT_BYTES_MAX: usize = 60_000;
 /// What a git command may take that reads a few objects.

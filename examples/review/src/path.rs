@@ -69,7 +69,11 @@ impl RawPath {
 
     /// Whether the path lies in the directory `scope` (everything lies in the empty one).
     pub fn is_below(&self, scope: &RawPath) -> bool {
-        scope.is_empty() || self.0.strip_prefix(scope.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'/'))
+        scope.is_empty()
+            || self
+                .0
+                .strip_prefix(scope.as_bytes())
+                .is_some_and(|rest| rest.first() == Some(&b'/'))
     }
 
     /// A relative URI reference: every byte outside RFC 3986's unreserved set is percent-encoded, slashes stay.
@@ -135,7 +139,9 @@ impl Serialize for RawPath {
 
 impl<'de> Deserialize<'de> for RawPath {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -173,7 +179,9 @@ pub fn unquote(text: &[u8]) -> Option<(Vec<u8>, usize)> {
                     if !digits.iter().all(|digit| (b'0'..=b'7').contains(digit)) {
                         return None;
                     }
-                    let value = digits.iter().fold(0_u32, |sum, digit| sum * 8 + u32::from(digit - b'0'));
+                    let value = digits
+                        .iter()
+                        .fold(0_u32, |sum, digit| sum * 8 + u32::from(digit - b'0'));
                     bytes.push(u8::try_from(value).ok()?);
                 } else {
                     let at = ESCAPES.iter().find(|(letter, _)| *letter == escaped)?;

@@ -100,10 +100,20 @@ impl Source {
         let mut notes = Vec::new();
         let uncommitted = repository.uncommitted().await?;
         if uncommitted > 0 {
-            notes.push(format!("uncommitted changes are not reviewed ({uncommitted} tracked files differ from HEAD)"));
+            notes.push(format!(
+                "uncommitted changes are not reviewed ({uncommitted} tracked files differ from HEAD)"
+            ));
         }
         let (directory, scope) = (RawPath::from_os(repository.dir()), repository.scope().clone());
-        Ok(resolved(&repository, Self::Tree { repository: directory, commit, scope }, notes))
+        Ok(resolved(
+            &repository,
+            Self::Tree {
+                repository: directory,
+                commit,
+                scope,
+            },
+            notes,
+        ))
     }
 
     /// What `range` changed: `A..B` compares B with A, `A...B` compares B with where the two parted. An omitted side is
@@ -117,18 +127,43 @@ impl Source {
             Some((left, right)) => (left, right, true),
             None => match range.split_once("..") {
                 Some((left, right)) => (left, right, false),
-                None => return Err(Error::BadRange { range: range.to_owned() }),
+                None => {
+                    return Err(Error::BadRange {
+                        range: range.to_owned(),
+                    });
+                }
             },
         };
         if left.is_empty() && right.is_empty() {
-            return Err(Error::BadRange { range: range.to_owned() });
+            return Err(Error::BadRange {
+                range: range.to_owned(),
+            });
         }
-        let side = |name: &str| if name.is_empty() { "HEAD".to_owned() } else { name.to_owned() };
+        let side = |name: &str| {
+            if name.is_empty() {
+                "HEAD".to_owned()
+            } else {
+                name.to_owned()
+            }
+        };
         let base = repository.commit(&side(left)).await?;
         let head = repository.commit(&side(right)).await?;
-        let base = if since_parted { repository.merge_base(&base, &head).await? } else { base };
+        let base = if since_parted {
+            repository.merge_base(&base, &head).await?
+        } else {
+            base
+        };
         let (directory, scope) = (RawPath::from_os(repository.dir()), repository.scope().clone());
-        Ok(resolved(&repository, Self::Range { repository: directory, base, head, scope }, Vec::new()))
+        Ok(resolved(
+            &repository,
+            Self::Range {
+                repository: directory,
+                base,
+                head,
+                scope,
+            },
+            Vec::new(),
+        ))
     }
 
     /// The changes of a diff that has been read already; a copy is kept in `keep`.
@@ -139,16 +174,20 @@ impl Source {
     /// [`Error::BadDiff`], [`Error::EmptyDiff`], [`Error::File`] when the copy cannot be written.
     pub async fn diff(path: &Path, shown: &str, text: &[u8], keep: &Path) -> Result<Resolved, Error> {
         if text.len() as u64 > limits::DIFF_BYTES_MAX {
-            return Err(Error::TooLarge { what: shown.to_owned(), limit_mib: limits::DIFF_BYTES_MAX >> 20 });
+            return Err(Error::TooLarge {
+                what: shown.to_owned(),
+                limit_mib: limits::DIFF_BYTES_MAX >> 20,
+            });
         }
         if crate::diff::parse(text)?.is_empty() {
             return Err(Error::EmptyDiff { path: shown.to_owned() });
         }
         let (repository, notes) = match Repository::open(path).await {
             Ok(repository) => (Some(repository), Vec::new()),
-            Err(Error::NotARepository { .. } | Error::DubiousOwnership { .. } | Error::GitMissing(_)) => {
-                (None, vec!["without the repository only the changed places are seen, not whole files".to_owned()])
-            }
+            Err(Error::NotARepository { .. } | Error::DubiousOwnership { .. } | Error::GitMissing(_)) => (
+                None,
+                vec!["without the repository only the changed places are seen, not whole files".to_owned()],
+            ),
             Err(error) => return Err(error),
         };
         let digest = blake3::hash(text).to_hex().to_string();
@@ -156,9 +195,20 @@ impl Source {
         crate::files::write(&file, text)?;
         let directory = repository.as_ref().map(|repository| RawPath::from_os(repository.dir()));
         let name = repository.as_ref().map_or("diff", Repository::name).to_owned();
-        let identity = repository.as_ref().map_or_else(RawPath::default, |repository| repository.identity().clone());
-        let source = Self::Diff { repository: directory, file: RawPath::from_os(&file), digest };
-        Ok(Resolved { source, name, identity, notes })
+        let identity = repository
+            .as_ref()
+            .map_or_else(RawPath::default, |repository| repository.identity().clone());
+        let source = Self::Diff {
+            repository: directory,
+            file: RawPath::from_os(&file),
+            digest,
+        };
+        Ok(Resolved {
+            source,
+            name,
+            identity,
+            notes,
+        })
     }
 
     /// What the report calls it: a commit, a range or a diff.
@@ -202,9 +252,17 @@ impl Source {
 
 fn resolved(repository: &Repository, source: Source, mut notes: Vec<String>) -> Resolved {
     if !repository.scope().is_empty() {
-        notes.push(format!("only the directory {} of the repository is reviewed", repository.scope()));
+        notes.push(format!(
+            "only the directory {} of the repository is reviewed",
+            repository.scope()
+        ));
     }
-    Resolved { source, name: repository.name().to_owned(), identity: repository.identity().clone(), notes }
+    Resolved {
+        source,
+        name: repository.name().to_owned(),
+        identity: repository.identity().clone(),
+        notes,
+    }
 }
 
 #[cfg(test)]

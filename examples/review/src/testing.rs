@@ -10,7 +10,9 @@ pub(crate) struct TestRepo {
 
 impl TestRepo {
     pub(crate) fn empty() -> Self {
-        let repo = Self { home: tempfile::tempdir().unwrap() };
+        let repo = Self {
+            home: tempfile::tempdir().unwrap(),
+        };
         std::fs::create_dir(repo.path()).unwrap();
         repo.git(&["init", "-q", "-b", "main"]);
         repo
@@ -59,9 +61,16 @@ pub(crate) fn git(dir: &Path, args: &[&str]) -> String {
         .env_remove("GIT_WORK_TREE")
         .envs([("GIT_AUTHOR_NAME", "A"), ("GIT_AUTHOR_EMAIL", "a@example.org")])
         .envs([("GIT_COMMITTER_NAME", "A"), ("GIT_COMMITTER_EMAIL", "a@example.org")])
-        .envs([("GIT_AUTHOR_DATE", "2024-01-02T03:04:05Z"), ("GIT_COMMITTER_DATE", "2024-01-02T03:04:05Z")])
+        .envs([
+            ("GIT_AUTHOR_DATE", "2024-01-02T03:04:05Z"),
+            ("GIT_COMMITTER_DATE", "2024-01-02T03:04:05Z"),
+        ])
         .output()
         .unwrap();
-    assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "git {args:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8_lossy(&output.stdout).into_owned()
 }

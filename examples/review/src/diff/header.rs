@@ -16,7 +16,11 @@ pub(super) struct Draft<'a> {
 impl<'a> Draft<'a> {
     pub(super) fn git(line: &'a [u8], start: usize) -> Self {
         let names = trim_cr(line.strip_prefix(b"diff --git ").unwrap_or_default());
-        Self { fallback: split_names(names), git: true, ..Self::plain(start) }
+        Self {
+            fallback: split_names(names),
+            git: true,
+            ..Self::plain(start)
+        }
     }
 
     pub(super) fn plain(start: usize) -> Self {
@@ -31,7 +35,12 @@ impl<'a> Draft<'a> {
             hunks: Vec::new(),
             span: start..start,
         };
-        Self { file, fallback: None, named: false, git: false }
+        Self {
+            file,
+            fallback: None,
+            named: false,
+            git: false,
+        }
     }
 
     pub(super) fn has_names(&self) -> bool {
@@ -55,7 +64,11 @@ impl<'a> Draft<'a> {
             (true, true) => false,
         };
         let path = |bytes: Vec<u8>, gone: bool| {
-            let bytes = if strip { bytes.get(2..).unwrap_or_default().to_vec() } else { bytes };
+            let bytes = if strip {
+                bytes.get(2..).unwrap_or_default().to_vec()
+            } else {
+                bytes
+            };
             (!gone).then(|| RawPath::new(bytes))
         };
         self.file.old = path(old, old_gone);
@@ -102,7 +115,9 @@ impl<'a> Draft<'a> {
 
     /// `<old>..<new>[ <mode>]`
     fn index(&mut self, line: &'a [u8]) {
-        let Some((oids, mode)) = std::str::from_utf8(line).ok().map(|text| text.split_once(' ').unwrap_or((text, "")))
+        let Some((oids, mode)) = std::str::from_utf8(line)
+            .ok()
+            .map(|text| text.split_once(' ').unwrap_or((text, "")))
         else {
             return;
         };
@@ -138,7 +153,11 @@ impl<'a> Draft<'a> {
 /// same but for their prefix; that fails only for a rename, whose own lines carry the names.
 fn split_names(line: &[u8]) -> Option<(RawPath, RawPath)> {
     let strip = |bytes: &[u8]| {
-        let rest = if has_prefix(bytes) { bytes.get(2..).unwrap_or_default() } else { bytes };
+        let rest = if has_prefix(bytes) {
+            bytes.get(2..).unwrap_or_default()
+        } else {
+            bytes
+        };
         RawPath::new(rest)
     };
     if let Some((old, taken)) = unquote(line) {
@@ -146,7 +165,11 @@ fn split_names(line: &[u8]) -> Option<(RawPath, RawPath)> {
         let new = unquote(rest).map_or_else(|| rest.to_vec(), |(bytes, _)| bytes);
         return Some((strip(&old), strip(&new)));
     }
-    let spaces = line.iter().enumerate().filter(|(_, byte)| **byte == b' ').map(|(at, _)| at);
+    let spaces = line
+        .iter()
+        .enumerate()
+        .filter(|(_, byte)| **byte == b' ')
+        .map(|(at, _)| at);
     for at in spaces {
         let (old, new) = (line.get(..at)?, line.get(at + 1..)?);
         let quoted = unquote(new).map(|(bytes, _)| bytes);

@@ -40,14 +40,22 @@ pub(super) fn parse<'a>(cursor: &mut Cursor<'a>) -> Result<Hunk<'a>, Error> {
         }
         old_left -= u32::from(takes_old);
         new_left -= u32::from(takes_new);
-        lines.push(Line { kind, text, newline: true });
+        lines.push(Line {
+            kind,
+            text,
+            newline: true,
+        });
         cursor.advance();
     }
     if cursor.peek().is_some_and(|(_, line)| line.starts_with(b"\\")) {
         unterminated(&mut lines);
         cursor.advance();
     }
-    Ok(Hunk { old_start, new_start, lines })
+    Ok(Hunk {
+        old_start,
+        new_start,
+        lines,
+    })
 }
 
 /// `\ No newline at end of file` speaks of the line before it.
@@ -70,7 +78,12 @@ fn ranges(line: &[u8]) -> Option<(Span, Span)> {
 
 fn span(text: &str) -> Option<Span> {
     let (start, count) = text.split_once(',').unwrap_or((text, "1"));
-    let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
+    let number = |text: &str| {
+        text.bytes()
+            .all(|byte| byte.is_ascii_digit())
+            .then(|| text.parse().ok())
+            .flatten()
+    };
     Some((number(start)?, number(count)?))
 }
 
@@ -82,8 +95,15 @@ pub(super) fn apply(hunks: &[Hunk<'_>], base: &[u8]) -> Option<Vec<u8>> {
     for hunk in hunks {
         let has_old = hunk.lines.iter().any(|line| line.kind != LineKind::Added);
         // A hunk that only adds names the line it adds after.
-        let start = if has_old { (hunk.old_start as usize).checked_sub(1)? } else { hunk.old_start as usize };
-        lines.get(at..start)?.iter().for_each(|line| result.extend_from_slice(line));
+        let start = if has_old {
+            (hunk.old_start as usize).checked_sub(1)?
+        } else {
+            hunk.old_start as usize
+        };
+        lines
+            .get(at..start)?
+            .iter()
+            .for_each(|line| result.extend_from_slice(line));
         at = start;
         for line in &hunk.lines {
             let mut text = line.text.to_vec();

@@ -83,7 +83,10 @@ fn lines_that_look_like_headers_inside_a_hunk() {
 
 #[test]
 fn malformed_hunks_name_their_line() {
-    check("--- a/x\n+++ b/x\n@@ -1,2 +1 @@\n-a\n", expect!["the diff is malformed in line 5: the diff ends inside a hunk\n"]);
+    check(
+        "--- a/x\n+++ b/x\n@@ -1,2 +1 @@\n-a\n",
+        expect!["the diff is malformed in line 5: the diff ends inside a hunk\n"],
+    );
     check(
         "--- a/x\n+++ b/x\n@@ -1 +1,2 @@\n-a\n-b\n",
         expect!["the diff is malformed in line 5: a hunk has more lines of a kind than it says\n"],
@@ -100,7 +103,10 @@ fn malformed_hunks_name_their_line() {
         "--- a/x\n+++ b/x\n@@ -4294967295 +4294967295,2 @@\n",
         expect!["the diff is malformed in line 4: a line number is too large\n"],
     );
-    check("@@ -1 +1 @@\n", expect!["the diff is malformed in line 1: a hunk stands before any file name\n"]);
+    check(
+        "@@ -1 +1 @@\n",
+        expect!["the diff is malformed in line 1: a hunk stands before any file name\n"],
+    );
     check(
         "diff --cc x\nindex 1,2..3\n",
         expect!["the diff is malformed in line 1: this is the diff of a merge; compare with one parent\n"],

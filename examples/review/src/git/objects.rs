@@ -104,7 +104,10 @@ impl Repository {
         }
         let input = lines(oids);
         let bytes_max = (oids.len() as u64).saturating_mul(limits::FILE_BYTES_MAX + 128);
-        let answer = self.git.must(Ask::new(&["cat-file", "--batch"]).input(&input).long(bytes_max)).await?;
+        let answer = self
+            .git
+            .must(Ask::new(&["cat-file", "--batch"]).input(&input).long(bytes_max))
+            .await?;
         let mut rest = answer.as_slice();
         let mut contents = Vec::with_capacity(oids.len());
         while !rest.is_empty() && contents.len() < oids.len() {

@@ -61,15 +61,30 @@ impl Repository {
         let (scope, work_tree) = if inside {
             let scope = without_newline(git.must(Ask::new(&["rev-parse", "--show-prefix"])).await?);
             let top = without_newline(git.must(Ask::new(&["rev-parse", "--show-toplevel"])).await?);
-            (RawPath::new(scope.strip_suffix(b"/").unwrap_or(&scope)), Some(RawPath::new(top)))
+            (
+                RawPath::new(scope.strip_suffix(b"/").unwrap_or(&scope)),
+                Some(RawPath::new(top)),
+            )
         } else {
             (RawPath::default(), None)
         };
-        let inner = if git_dir.file_name() == b".git" { git_dir.parent() } else { git_dir.clone() };
+        let inner = if git_dir.file_name() == b".git" {
+            git_dir.parent()
+        } else {
+            git_dir.clone()
+        };
         let top = work_tree.clone().unwrap_or(inner);
         let name = top.file_name();
         let name = tidy_name(name.strip_suffix(b".git").unwrap_or(name));
-        Ok(Self { git, shown, identity: git_dir, name, scope, shallow, work_tree })
+        Ok(Self {
+            git,
+            shown,
+            identity: git_dir,
+            name,
+            scope,
+            shallow,
+            work_tree,
+        })
     }
 
     /// The directory that was opened, resolved.
@@ -103,7 +118,9 @@ impl Repository {
     /// [`Error::NoCommits`] when there is none yet.
     pub async fn head(&self) -> Result<Commit, Error> {
         match self.commit("HEAD").await {
-            Err(Error::UnknownRevision { .. }) => Err(Error::NoCommits { path: self.shown.clone() }),
+            Err(Error::UnknownRevision { .. }) => Err(Error::NoCommits {
+                path: self.shown.clone(),
+            }),
             other => other,
         }
     }
@@ -113,13 +130,25 @@ impl Repository {
     /// # Errors
     /// [`Error::UnknownRevision`], which knows whether the clone is shallow.
     pub async fn commit(&self, revision: &str) -> Result<Commit, Error> {
-        let unknown = || Error::UnknownRevision { revision: revision.to_owned(), shallow: self.shallow };
+        let unknown = || Error::UnknownRevision {
+            revision: revision.to_owned(),
+            shallow: self.shallow,
+        };
         // A leading dash would be read as an option by git versions that do not know `--end-of-options` here.
         if revision.is_empty() || revision.starts_with('-') || revision.contains(char::is_control) {
             return Err(unknown());
         }
         let wanted = format!("{revision}^{{commit}}");
-        let answer = self.git.ask(Ask::new(&["rev-parse", "--verify", "--quiet", "--end-of-options", &wanted])).await?;
+        let answer = self
+            .git
+            .ask(Ask::new(&[
+                "rev-parse",
+                "--verify",
+                "--quiet",
+                "--end-of-options",
+                &wanted,
+            ]))
+            .await?;
         let oid = String::from_utf8(without_newline(answer.stdout)).unwrap_or_default();
         if !answer.ok || oid.is_empty() {
             return Err(unknown());
@@ -138,7 +167,11 @@ impl Repository {
         let oid = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
         if !answer.ok || oid.is_empty() {
             let (left, right) = (left.oid.clone(), right.oid.clone());
-            return Err(Error::NoMergeBase { left, right, shallow: self.shallow });
+            return Err(Error::NoMergeBase {
+                left,
+                right,
+                shallow: self.shallow,
+            });
         }
         self.commit(&oid).await
     }
@@ -181,8 +214,15 @@ fn parse_commit(text: &[u8]) -> (String, String) {
         .and_then(|line| line.rsplit(' ').nth(1)?.parse::<i64>().ok());
     let time = seconds.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
     let subject = body.lines().next().unwrap_or_default();
-    let subject = subject.chars().filter(|character| !character.is_control()).take(200).collect();
-    (time.map_or_else(|| "unknown".to_owned(), |time| time.to_string()), subject)
+    let subject = subject
+        .chars()
+        .filter(|character| !character.is_control())
+        .take(200)
+        .collect();
+    (
+        time.map_or_else(|| "unknown".to_owned(), |time| time.to_string()),
+        subject,
+    )
 }
 
 fn without_newline(mut bytes: Vec<u8>) -> Vec<u8> {
@@ -202,5 +242,9 @@ fn tidy_name(name: &[u8]) -> String {
     };
     let name: String = name.chars().map(tidy).take(60).collect();
     let name = name.trim_start_matches(['.', '-']);
-    if name.is_empty() { "repository".to_owned() } else { name.to_owned() }
+    if name.is_empty() {
+        "repository".to_owned()
+    } else {
+        name.to_owned()
+    }
 }

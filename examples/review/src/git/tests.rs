@@ -17,12 +17,33 @@ async fn a_commit_and_its_files() {
     let oid = repo.commit(&[], "second line\n\nbody");
     let opened = open(&repo.path()).await;
     let head = opened.head().await.unwrap();
-    assert_eq!(head, Commit { oid, time: "2024-01-02T03:04:05Z".into(), subject: "second line".into() });
+    assert_eq!(
+        head,
+        Commit {
+            oid,
+            time: "2024-01-02T03:04:05Z".into(),
+            subject: "second line".into()
+        }
+    );
     assert_eq!(opened.name(), "project");
     let tree = opened.tree(&head.oid).await.unwrap();
-    let names: Vec<String> = tree.iter().map(|entry| format!("{:?} {} {:?}", entry.kind, entry.path, entry.size)).collect();
-    assert_eq!(names, ["File README.md Some(5)", "Link link Some(9)", "File src/lib.rs Some(14)"]);
-    let oids: Vec<String> = tree.iter().map(|entry| entry.oid.clone()).chain(["0".repeat(40)]).collect();
+    let names: Vec<String> = tree
+        .iter()
+        .map(|entry| format!("{:?} {} {:?}", entry.kind, entry.path, entry.size))
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "File README.md Some(5)",
+            "Link link Some(9)",
+            "File src/lib.rs Some(14)"
+        ]
+    );
+    let oids: Vec<String> = tree
+        .iter()
+        .map(|entry| entry.oid.clone())
+        .chain(["0".repeat(40)])
+        .collect();
     let blobs = opened.blobs(&oids).await.unwrap();
     assert_eq!(blobs[0], Blob::Content(b"# hi\n".to_vec()));
     assert_eq!(blobs[2], Blob::Content(b"pub fn f() {}\n".to_vec()));
@@ -78,9 +99,21 @@ async fn errors_say_what_to_do() {
 
     let repo = TestRepo::with(&[("a", "1\n")]);
     let opened = open(&repo.path()).await;
-    for revision in ["nope", "", "-x", "--all", "HEAD^", "HEAD:a", "a\nb", "0123456789012345678901234567890123456789"] {
+    for revision in [
+        "nope",
+        "",
+        "-x",
+        "--all",
+        "HEAD^",
+        "HEAD:a",
+        "a\nb",
+        "0123456789012345678901234567890123456789",
+    ] {
         let error = opened.commit(revision).await.unwrap_err();
-        assert!(matches!(error, Error::UnknownRevision { shallow: false, .. }), "{revision}: {error:?}");
+        assert!(
+            matches!(error, Error::UnknownRevision { shallow: false, .. }),
+            "{revision}: {error:?}"
+        );
     }
 }
 
@@ -104,7 +137,10 @@ async fn bare_and_nested_and_shallow() {
     let shallow = open(&home.path().join("shallow")).await;
     assert!(shallow.is_shallow());
     let error = shallow.commit("HEAD~1").await.unwrap_err();
-    assert!(matches!(error, Error::UnknownRevision { shallow: true, .. }), "{error:?}");
+    assert!(
+        matches!(error, Error::UnknownRevision { shallow: true, .. }),
+        "{error:?}"
+    );
     assert!(error.hint().contains("--unshallow"));
 }
 
@@ -150,10 +186,20 @@ async fn uncommitted_changes_are_counted() {
     assert_eq!(opened.uncommitted().await.unwrap(), 0);
     // Touched and not changed; changed to the same length; staged; deleted; untracked.
     let old = std::time::UNIX_EPOCH + Duration::from_secs(1);
-    std::fs::File::options().write(true).open(repo.path().join("a")).unwrap().set_modified(old).unwrap();
+    std::fs::File::options()
+        .write(true)
+        .open(repo.path().join("a"))
+        .unwrap()
+        .set_modified(old)
+        .unwrap();
     assert_eq!(opened.uncommitted().await.unwrap(), 0);
     repo.write("b", "2\n");
-    std::fs::File::options().write(true).open(repo.path().join("b")).unwrap().set_modified(old).unwrap();
+    std::fs::File::options()
+        .write(true)
+        .open(repo.path().join("b"))
+        .unwrap()
+        .set_modified(old)
+        .unwrap();
     repo.write("sub/c", "2\n");
     repo.git(&["add", "sub/c"]);
     std::fs::remove_file(repo.path().join("d")).unwrap();
@@ -180,7 +226,10 @@ async fn a_commit_made_by_hand_is_no_trap() {
     let tree = repo.git(&["rev-parse", "HEAD^{tree}"]);
     repo.write(
         "commit",
-        format!("tree {}author A <a> 99999999999999999 +0000\ncommitter A <a> 99999999999999999 +0000\n\n\x1b[31mred\n", tree),
+        format!(
+            "tree {}author A <a> 99999999999999999 +0000\ncommitter A <a> 99999999999999999 +0000\n\n\x1b[31mred\n",
+            tree
+        ),
     );
     let oid = repo.git(&["hash-object", "-t", "commit", "-w", "--literally", "commit"]);
     let commit = open(&repo.path()).await.commit(oid.trim()).await.unwrap();

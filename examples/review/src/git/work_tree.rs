@@ -29,19 +29,34 @@ impl Repository {
     /// # Errors
     /// What git says of a damaged index.
     pub async fn uncommitted(&self) -> Result<usize, Error> {
-        let Some(top) = self.work_tree.clone() else { return Ok(0) };
-        let args = ["diff-index", "--cached", "--name-only", "-z", "--ignore-submodules=all", "HEAD", "--"];
+        let Some(top) = self.work_tree.clone() else {
+            return Ok(0);
+        };
+        let args = [
+            "diff-index",
+            "--cached",
+            "--name-only",
+            "-z",
+            "--ignore-submodules=all",
+            "HEAD",
+            "--",
+        ];
         let staged = self.git.must(Ask::new(&args).long(limits::LISTING_BYTES_MAX)).await?;
         let args = ["ls-files", "--full-name", "--stage", "--debug", "-z"];
         let index = self.git.must(Ask::new(&args).long(limits::LISTING_BYTES_MAX)).await?;
-        let staged: BTreeSet<RawPath> =
-            staged.split(|byte| *byte == 0).filter(|path| !path.is_empty()).map(RawPath::new).collect();
+        let staged: BTreeSet<RawPath> = staged
+            .split(|byte| *byte == 0)
+            .filter(|path| !path.is_empty())
+            .map(RawPath::new)
+            .collect();
         let mut changed = staged.len();
         let on_disk = |path: &RawPath| top.to_os().join(path.to_os());
         let touched: BTreeMap<RawPath, String> = parse_index(&index)
             .into_iter()
             .filter(|entry| !staged.contains(&entry.path))
-            .filter(|entry| std::fs::symlink_metadata(on_disk(&entry.path)).map_or(true, |found| differs(entry, &found)))
+            .filter(|entry| {
+                std::fs::symlink_metadata(on_disk(&entry.path)).map_or(true, |found| differs(entry, &found))
+            })
             .map(|entry| (entry.path, entry.oid))
             .collect();
         let compared: Vec<String> = touched.values().take(COMPARED_MAX).cloned().collect();
@@ -89,7 +104,10 @@ fn parse_index(listing: &[u8]) -> Vec<IndexEntry> {
         let mut facts = BTreeMap::new();
         let mut left = after;
         while left.starts_with(b"  ") {
-            let end = left.iter().position(|byte| *byte == b'\n').map_or(left.len(), |at| at + 1);
+            let end = left
+                .iter()
+                .position(|byte| *byte == b'\n')
+                .map_or(left.len(), |at| at + 1);
             let (line, next) = left.split_at(end);
             let line = String::from_utf8_lossy(line);
             for part in line.trim().split('\t') {

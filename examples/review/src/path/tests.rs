@@ -26,7 +26,16 @@ fn unusual_paths_are_quoted_as_git_does() {
 
 #[test]
 fn broken_quotes_are_refused() {
-    for text in ["\"", "\"open", "\"a\"b", r#""\9""#, r#""\12""#, r#""\777""#, r#""\q""#, "\"\\"] {
+    for text in [
+        "\"",
+        "\"open",
+        "\"a\"b",
+        r#""\9""#,
+        r#""\12""#,
+        r#""\777""#,
+        r#""\q""#,
+        "\"\\",
+    ] {
         assert_eq!(text.parse::<RawPath>(), Err(QuoteError), "{text}");
     }
 }

@@ -1,7 +1,7 @@
 //! Which files a source has.
 
 use super::{Content, Source};
-use crate::diff::{self, FileDiff, Status};
+use crate::diff::{self, FileDiff, Line, LineKind, Status};
 use crate::error::Error;
 use crate::git::{Repository, TreeEntryKind};
 use crate::limits;
@@ -58,6 +58,8 @@ pub struct Change {
     pub binary: bool,
     /// Whether the file is new.
     pub new: bool,
+    /// Whether an added line marks a test beside the code, as Rust has them.
+    pub adds_test: bool,
 }
 
 impl Listing {
@@ -74,23 +76,39 @@ impl Source {
     /// What git says, or [`Error::BadDiff`].
     pub async fn list(&self) -> Result<Listing, Error> {
         let mut listing = match self {
-            Self::Tree { repository, commit, scope } => {
+            Self::Tree {
+                repository,
+                commit,
+                scope,
+            } => {
                 let tree = Repository::open(&repository.to_os()).await?.tree(&commit.oid).await?;
-                let entries = tree.iter().filter(|entry| entry.path.is_below(scope)).map(|entry| Entry {
-                    path: entry.path.clone(),
-                    kind: match entry.kind {
-                        TreeEntryKind::File => EntryKind::File,
-                        TreeEntryKind::Link => EntryKind::Link,
-                        TreeEntryKind::Submodule => EntryKind::Submodule,
-                    },
-                    content: Content::Blob { oid: entry.oid.clone() },
-                    size: entry.size,
-                    change: None,
-                });
+                let entries = tree
+                    .iter()
+                    .filter(|entry| entry.path.is_below(scope))
+                    .map(|entry| Entry {
+                        path: entry.path.clone(),
+                        kind: match entry.kind {
+                            TreeEntryKind::File => EntryKind::File,
+                            TreeEntryKind::Link => EntryKind::Link,
+                            TreeEntryKind::Submodule => EntryKind::Submodule,
+                        },
+                        content: Content::Blob { oid: entry.oid.clone() },
+                        size: entry.size,
+                        change: None,
+                    });
                 let entries = entries.collect();
-                Listing { entries, tree: tree.into_iter().map(|entry| entry.path).collect(), omitted: 0 }
+                Listing {
+                    entries,
+                    tree: tree.into_iter().map(|entry| entry.path).collect(),
+                    omitted: 0,
+                }
             }
-            Self::Range { repository, base, head, scope } => {
+            Self::Range {
+                repository,
+                base,
+                head,
+                scope,
+            } => {
                 let repository = Repository::open(&repository.to_os()).await?;
                 let text = repository.diff(base, head).await?;
                 let files = diff::parse(&text)?;
@@ -98,15 +116,30 @@ impl Source {
                     let oid = file.new_oid.map(ToOwned::to_owned);
                     changed(file, oid.map_or(Content::Gone, |oid| Content::Blob { oid }))
                 };
-                let mut entries: Vec<Entry> =
-                    files.iter().map(of_file).filter(|entry| entry.path.is_below(scope)).collect();
-                let oids: Vec<String> = entries.iter().filter_map(|entry| entry.content.oid().cloned()).collect();
+                let mut entries: Vec<Entry> = files
+                    .iter()
+                    .map(of_file)
+                    .filter(|entry| entry.path.is_below(scope))
+                    .collect();
+                let oids: Vec<String> = entries
+                    .iter()
+                    .filter_map(|entry| entry.content.oid().cloned())
+                    .collect();
                 let sizes = repository.sizes(&oids).await?;
                 for entry in &mut entries {
                     entry.size = entry.content.oid().and_then(|oid| sizes.get(oid).copied());
                 }
-                let tree = repository.tree(&head.oid).await?.into_iter().map(|entry| entry.path).collect();
-                Listing { entries, tree, omitted: 0 }
+                let tree = repository
+                    .tree(&head.oid)
+                    .await?
+                    .into_iter()
+                    .map(|entry| entry.path)
+                    .collect();
+                Listing {
+                    entries,
+                    tree,
+                    omitted: 0,
+                }
             }
             Self::Diff { .. } => {
                 let text = self.diff_text().await?;
@@ -116,9 +149,19 @@ impl Source {
                         length: file.span.len() as u64,
                         base: file.old_oid.map(ToOwned::to_owned),
                     };
-                    changed(file, if file.status == Status::Deleted { Content::Gone } else { section })
+                    changed(
+                        file,
+                        if file.status == Status::Deleted {
+                            Content::Gone
+                        } else {
+                            section
+                        },
+                    )
                 };
-                Listing { entries: diff::parse(&text)?.iter().map(of_file).collect(), ..Listing::default() }
+                Listing {
+                    entries: diff::parse(&text)?.iter().map(of_file).collect(),
+                    ..Listing::default()
+                }
             }
         };
         listing.entries.sort_by(|left, right| left.path.cmp(&right.path));
@@ -138,6 +181,20 @@ impl Content {
     }
 }
 
+fn marks_test(line: &Line<'_>) -> bool {
+    let text = line.text.trim_ascii();
+    let is_mark = [
+        &b"#[test]"[..],
+        b"#[tokio::test",
+        b"#[cfg(test)]",
+        b"#[rstest",
+        b"proptest!",
+    ]
+    .iter()
+    .any(|mark| text.starts_with(mark));
+    line.kind == LineKind::Added && is_mark
+}
+
 fn changed(file: &FileDiff<'_>, content: Content) -> Entry {
     let kind = match (file.status, TreeEntryKind::from_mode(file.mode.unwrap_or_default())) {
         (Status::Deleted, _) => EntryKind::Deleted,
@@ -150,6 +207,13 @@ fn changed(file: &FileDiff<'_>, content: Content) -> Entry {
         removed: file.counts().1,
         binary: file.binary,
         new: file.status == Status::Added,
+        adds_test: file.hunks.iter().flat_map(|hunk| &hunk.lines).any(marks_test),
     };
-    Entry { path: file.path(), kind, content, size: None, change: Some(change) }
+    Entry {
+        path: file.path(),
+        kind,
+        content,
+        size: None,
+        change: Some(change),
+    }
 }

@@ -81,23 +81,36 @@ impl Source {
 
     /// The whole text of a diff; empty for other sources.
     pub(super) async fn diff_text(&self) -> Result<Vec<u8>, Error> {
-        let Self::Diff { file, .. } = self else { return Ok(Vec::new()) };
-        tokio::fs::read(file.to_os()).await.map_err(|source| unreadable(file, source))
+        let Self::Diff { file, .. } = self else {
+            return Ok(Vec::new());
+        };
+        tokio::fs::read(file.to_os())
+            .await
+            .map_err(|source| unreadable(file, source))
     }
 
     async fn diff_section(&self, offset: u64, length: u64) -> Result<Vec<u8>, Error> {
-        let Self::Diff { file, .. } = self else { return Ok(Vec::new()) };
+        let Self::Diff { file, .. } = self else {
+            return Ok(Vec::new());
+        };
         let failed = |source| unreadable(file, source);
         let mut open = tokio::fs::File::open(file.to_os()).await.map_err(failed)?;
         open.seek(std::io::SeekFrom::Start(offset)).await.map_err(failed)?;
         let mut section = Vec::new();
-        open.take(length.min(limits::DIFF_BYTES_MAX)).read_to_end(&mut section).await.map_err(failed)?;
+        open.take(length.min(limits::DIFF_BYTES_MAX))
+            .read_to_end(&mut section)
+            .await
+            .map_err(failed)?;
         Ok(section)
     }
 }
 
 fn unreadable(file: &RawPath, source: std::io::Error) -> Error {
-    Error::File { action: "read", path: file.to_string(), source }
+    Error::File {
+        action: "read",
+        path: file.to_string(),
+        source,
+    }
 }
 
 /// A file after a change: whole where that can be known, otherwise in pieces.
@@ -112,7 +125,12 @@ fn after(file: &FileDiff<'_>, base: Option<Blob>) -> Loaded {
         Some(bytes) => return Loaded::Whole(bytes),
         None => {}
     }
-    let pieces: Vec<Piece> = file.hunks.iter().map(piece).filter(|piece| !piece.bytes.is_empty()).collect();
+    let pieces: Vec<Piece> = file
+        .hunks
+        .iter()
+        .map(piece)
+        .filter(|piece| !piece.bytes.is_empty())
+        .collect();
     let size: usize = pieces.iter().map(|piece| piece.bytes.len()).sum();
     if size as u64 > limits::FILE_BYTES_MAX {
         Loaded::TooLarge
@@ -131,5 +149,8 @@ fn piece(hunk: &diff::Hunk<'_>) -> Piece {
             bytes.push(b'\n');
         }
     }
-    Piece { first_line: hunk.new_start, bytes }
+    Piece {
+        first_line: hunk.new_start,
+        bytes,
+    }
 }

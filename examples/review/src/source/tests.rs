@@ -4,7 +4,10 @@ use crate::testing::TestRepo;
 
 fn shown(listing: &Listing) -> Vec<String> {
     let line = |entry: &Entry| {
-        let change = entry.change.as_ref().map(|change| (change.added.ranges().to_vec(), change.removed));
+        let change = entry
+            .change
+            .as_ref()
+            .map(|change| (change.added.ranges().to_vec(), change.removed));
         format!("{:?} {} {:?}", entry.kind, entry.path, change)
     };
     listing.entries.iter().map(line).collect()
@@ -24,7 +27,10 @@ async fn a_tree_is_read_from_its_commit() {
     let repo = TestRepo::with(&[("b", "2\n"), ("sub/a", "1\n")]);
     repo.write("b", "not committed\n");
     let resolved = Source::tree(&repo.path()).await.unwrap();
-    assert_eq!(resolved.notes, ["uncommitted changes are not reviewed (1 tracked files differ from HEAD)"]);
+    assert_eq!(
+        resolved.notes,
+        ["uncommitted changes are not reviewed (1 tracked files differ from HEAD)"]
+    );
     let listing = resolved.source.list().await.unwrap();
     assert_eq!(shown(&listing), ["File b None", "File sub/a None"]);
     assert_eq!(load_all(&resolved.source, &listing).await, [whole("2\n"), whole("1\n")]);
@@ -39,7 +45,14 @@ async fn a_range_names_the_changed_lines() {
     let repo = TestRepo::with(&[("edit", "1\n2\n3\n"), ("gone", "x\n"), ("move", "a\nb\nc\nd\ne\n")]);
     std::fs::remove_file(repo.path().join("gone")).unwrap();
     std::fs::remove_file(repo.path().join("move")).unwrap();
-    repo.commit(&[("edit", "1\ntwo\n3\n4\n"), ("moved", "a\nb\nc\nd\ne\nf\n"), ("new", "n\n")], "second");
+    repo.commit(
+        &[
+            ("edit", "1\ntwo\n3\n4\n"),
+            ("moved", "a\nb\nc\nd\ne\nf\n"),
+            ("new", "n\n"),
+        ],
+        "second",
+    );
     let resolved = Source::range(&repo.path(), "HEAD~1..").await.unwrap();
     let listing = resolved.source.list().await.unwrap();
     assert_eq!(
@@ -65,10 +78,25 @@ async fn three_dots_compare_with_where_two_branches_parted() {
     repo.commit(&[("b", "1\n")], "feature");
     repo.git(&["checkout", "-q", "main"]);
     repo.commit(&[("c", "other\n")], "main goes on");
-    let parted = Source::range(&repo.path(), "main...feature").await.unwrap().source.list().await.unwrap();
+    let parted = Source::range(&repo.path(), "main...feature")
+        .await
+        .unwrap()
+        .source
+        .list()
+        .await
+        .unwrap();
     assert_eq!(shown(&parted), ["File b Some(([(1, 1)], 0))"]);
-    let direct = Source::range(&repo.path(), "main..feature").await.unwrap().source.list().await.unwrap();
-    assert_eq!(shown(&direct), ["File b Some(([(1, 1)], 0))", "Deleted c Some(([], 0))"]);
+    let direct = Source::range(&repo.path(), "main..feature")
+        .await
+        .unwrap()
+        .source
+        .list()
+        .await
+        .unwrap();
+    assert_eq!(
+        shown(&direct),
+        ["File b Some(([(1, 1)], 0))", "Deleted c Some(([], 0))"]
+    );
     for bad in ["", "..", "...", "main"] {
         let error = Source::range(&repo.path(), bad).await.unwrap_err();
         assert!(matches!(error, Error::BadRange { .. }), "{bad}: {error:?}");
@@ -84,17 +112,27 @@ async fn a_diff_is_completed_from_the_repository_it_was_made_in() {
     let text = repo.git(&["diff"]);
     let keep = tempfile::tempdir().unwrap();
 
-    let inside = Source::diff(&repo.path(), "-", text.as_bytes(), keep.path()).await.unwrap();
+    let inside = Source::diff(&repo.path(), "-", text.as_bytes(), keep.path())
+        .await
+        .unwrap();
     let listing = inside.source.list().await.unwrap();
-    assert_eq!(shown(&listing), ["File a Some(([(5, 5)], 1))", "File b Some(([(1, 1)], 0))"]);
+    assert_eq!(
+        shown(&listing),
+        ["File a Some(([(5, 5)], 1))", "File b Some(([(1, 1)], 0))"]
+    );
     let loaded = load_all(&inside.source, &listing).await;
     assert_eq!(loaded, [whole("1\n2\n3\n4\nfive\n6\n7\n8\n9\n"), whole("new\n")]);
 
-    let outside = Source::diff(keep.path(), "-", text.as_bytes(), keep.path()).await.unwrap();
+    let outside = Source::diff(keep.path(), "-", text.as_bytes(), keep.path())
+        .await
+        .unwrap();
     assert_eq!(outside.notes.len(), 1);
     let listing = outside.source.list().await.unwrap();
     let loaded = load_all(&outside.source, &listing).await;
-    let piece = Piece { first_line: 2, bytes: b"2\n3\n4\nfive\n6\n7\n8\n".to_vec() };
+    let piece = Piece {
+        first_line: 2,
+        bytes: b"2\n3\n4\nfive\n6\n7\n8\n".to_vec(),
+    };
     assert_eq!(loaded, [Loaded::Pieces(vec![piece]), whole("new\n")]);
     assert_ne!(inside.source.fingerprint(), outside.source.fingerprint());
 }
@@ -102,16 +140,28 @@ async fn a_diff_is_completed_from_the_repository_it_was_made_in() {
 #[tokio::test]
 async fn text_that_is_no_diff_is_refused() {
     let keep = tempfile::tempdir().unwrap();
-    let error = Source::diff(keep.path(), "x.diff", b"hello\n", keep.path()).await.unwrap_err();
+    let error = Source::diff(keep.path(), "x.diff", b"hello\n", keep.path())
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::EmptyDiff { .. }), "{error:?}");
-    let error = Source::diff(keep.path(), "x.diff", b"--- a\n+++ b\n@@ -1 +1 @@\n", keep.path()).await.unwrap_err();
+    let error = Source::diff(keep.path(), "x.diff", b"--- a\n+++ b\n@@ -1 +1 @@\n", keep.path())
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::BadDiff { .. }), "{error:?}");
-    assert_eq!(std::fs::read_dir(keep.path()).unwrap().count(), 0, "nothing is kept of a refused diff");
+    assert_eq!(
+        std::fs::read_dir(keep.path()).unwrap().count(),
+        0,
+        "nothing is kept of a refused diff"
+    );
 }
 
 #[test]
 fn a_source_is_stored_and_read_back() {
-    let source = Source::Diff { repository: Some(RawPath::new(&b"/caf\xe9"[..])), file: "f".into(), digest: "d".into() };
+    let source = Source::Diff {
+        repository: Some(RawPath::new(&b"/caf\xe9"[..])),
+        file: "f".into(),
+        digest: "d".into(),
+    };
     let text = serde_json::to_string(&source).unwrap();
     assert_eq!(serde_json::from_str::<Source>(&text).unwrap(), source);
     let lines: LineSet = serde_json::from_str("[[1,2],[5,5]]").unwrap();
