@@ -19,8 +19,8 @@ use crate::topic::Pattern;
 
 /// Which events of the past to look for. What is not set does not restrict; what is set must all hold.
 ///
-/// A query by correlation goes through an index. Any other reads through the log from where it starts, at about a million
-/// events per second, so begin a rare one [`after`](Query::after) a sequence that you know.
+/// A query by correlation goes through an index. Any other reads through the log from where it starts, at a few million
+/// rows per second, so begin a rare one [`after`](Query::after) a sequence that you know.
 ///
 /// ```
 /// use hive_bus::{Pattern, Query};

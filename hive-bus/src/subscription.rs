@@ -12,11 +12,12 @@ use std::sync::Arc;
 use hive_core::db::Db;
 use hive_errors::{Error, ErrorKind, Result};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::event::{Event, Sequence};
 use crate::limits;
 use crate::live::{Head, Recent};
-use crate::log::{self, Filter};
+use crate::log::{self, Filter, Found};
 use crate::topic::Pattern;
 
 /// A subscription that is being made; await it. See [`Bus::subscribe`](crate::Bus::subscribe).
@@ -76,6 +77,7 @@ impl IntoFuture for Subscribe {
                 filter: Arc::new(filter),
                 scanned,
                 page: VecDeque::new(),
+                reading: None,
             })
         })
     }
@@ -98,6 +100,16 @@ pub struct Subscription {
     /// Everything up to here was handed out, is in `page`, or does not match.
     scanned: Sequence,
     page: VecDeque<Event>,
+    /// The read of what comes after `scanned`, while it runs.
+    reading: Option<Reading>,
+}
+
+/// A read that goes on when nobody polls it: a caller that drops [`Subscription::next`] at every tick of a clock still gets
+/// ahead, and one that never calls again keeps no connection.
+struct Reading {
+    task: JoinHandle<Result<Found>>,
+    /// Known to be committed before the read began, so the read has seen everything up to here.
+    head: Sequence,
 }
 
 impl Subscription {
@@ -109,7 +121,8 @@ impl Subscription {
     /// kin when the database cannot be read: the subscription stays where it is, and calling again tries again.
     ///
     /// # Cancel safety
-    /// Nothing is lost when the future is dropped: an event counts as handed out only when it is returned.
+    /// Nothing is lost when the future is dropped: an event counts as handed out only when it is returned, and a read that
+    /// was under way is taken up by the next call.
     pub async fn next(&mut self) -> Result<Event> {
         loop {
             if let Some(event) = self.page.pop_front() {
@@ -119,20 +132,17 @@ impl Subscription {
             let head = *self.head.borrow_and_update();
             if head.sequence > self.scanned {
                 self.turn_page(head.sequence).await?;
-                continue;
-            }
-            if head.closed || self.head.changed().await.is_err() {
+            } else if head.closed || self.head.changed().await.is_err() {
                 // A publisher's acknowledgement may overtake the news of its event; the database knows what is committed.
-                let last = self.db.read(log::head).await?;
-                if last > self.scanned {
-                    self.turn_page(last).await?;
-                    continue;
+                let scanned = self.scanned;
+                self.turn_page(scanned).await?;
+                if self.scanned == scanned {
+                    return Err(
+                        Error::new(ErrorKind::ShuttingDown, "the bus is closed, no more events will come")
+                            .with("cursor", self.cursor())
+                            .with_hint("store the cursor to go on from there after the restart"),
+                    );
                 }
-                return Err(
-                    Error::new(ErrorKind::ShuttingDown, "the bus is closed, no more events will come")
-                        .with("cursor", self.cursor())
-                        .with_hint("store the cursor to go on from there after the restart"),
-                );
             }
         }
     }
@@ -149,16 +159,27 @@ impl Subscription {
 
     /// Takes up what comes next, from memory if it is there. `head` is known to be committed.
     async fn turn_page(&mut self, head: Sequence) -> Result<()> {
-        if let Some(reached) = self.recent.read_after(&self.pattern, self.scanned, &mut self.page) {
+        // A read under way stands for the page after `scanned`; taking that from memory would hand it out twice.
+        if self.reading.is_none()
+            && let Some(reached) = self.recent.read_after(&self.pattern, self.scanned, &mut self.page)
+        {
             self.scanned = reached;
             return Ok(());
         }
-        let (filter, after) = (Arc::clone(&self.filter), self.scanned);
-        let found = self
-            .db
-            .read(move |db| log::read_after(db, &filter, after, limits::PAGE_EVENTS_MAX))
-            .await?;
+        let reading = self.reading.get_or_insert_with(|| {
+            let (db, filter, after) = (self.db.clone(), Arc::clone(&self.filter), self.scanned);
+            let task = tokio::spawn(async move {
+                db.read(move |db| log::read_after(db, &filter, after, limits::PAGE_EVENTS_MAX))
+                    .await
+            });
+            Reading { task, head }
+        });
+        let found = (&mut reading.task).await;
+        let head = reading.head;
+        self.reading = None;
         // Nothing is awaited from here on, so a dropped future has changed nothing.
+        let found =
+            found.map_err(|e| Error::new(ErrorKind::Internal, "reading events was cut short").with_source(e))??;
         self.page.extend(found.events);
         // The end of the table may lie before `head`, when retention took the newest events away.
         self.scanned = if found.ended {
@@ -167,6 +188,14 @@ impl Subscription {
             found.reached
         };
         Ok(())
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        if let Some(reading) = &self.reading {
+            reading.task.abort();
+        }
     }
 }
 

@@ -1,47 +1,86 @@
 use hive_core::clock::Timestamp;
 use hive_core::db::Options;
 use hive_core::id::EventId;
+use tempfile::TempDir;
 
 use super::*;
-use crate::event::NewEvent;
+use crate::event::{Attributes, NewEvent};
 use crate::live::Live;
 
-#[tokio::test]
-async fn a_slow_subscriber_holds_one_page() {
-    let dir = tempfile::tempdir().unwrap();
-    let db = Db::open(Options::file(dir.path().join("hive.db")).migrations(&log::MIGRATIONS))
-        .await
-        .unwrap();
-    let live = Live::new(Sequence::START);
-    let (head, recent) = live.subscribe();
-    let subscribe = Subscribe {
-        db: db.clone(),
-        head,
-        recent,
-        pattern: Ok(Pattern::ALL),
-        after: None,
-    };
-    let mut slow = subscribe.await.unwrap();
+/// A log whose events are announced when and how a test says.
+struct Fixture {
+    db: Db,
+    live: Live,
+    _dir: TempDir,
+}
 
-    let small = NewEvent::new("a", "a", &()).unwrap().attributes;
-    let large = NewEvent::new("a", "a", &"x".repeat(limits::DATA_BYTES_MAX - 2))
+impl Fixture {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(Options::file(dir.path().join("hive.db")).migrations(&log::MIGRATIONS))
+            .await
+            .unwrap();
+        Self {
+            db,
+            live: Live::new(Sequence::START),
+            _dir: dir,
+        }
+    }
+
+    async fn subscribe(&self) -> Subscription {
+        let (head, recent) = self.live.subscribe();
+        let db = self.db.clone();
+        Subscribe {
+            db,
+            head,
+            recent,
+            pattern: Ok(Pattern::ALL),
+            after: None,
+        }
+        .await
         .unwrap()
-        .attributes;
-    let mut number = 0_u128;
-    for attributes in [vec![small.clone(); 900], vec![large; 60], vec![small; 900]] {
-        let published = db.write(move |tx| {
+    }
+
+    async fn commit(&self, attributes: Vec<Attributes>) -> Vec<Event> {
+        let insert = self.db.write(move |tx| {
             let mut events = Vec::new();
             for attributes in attributes {
-                number += 1;
+                let number = u128::from(log::head(tx)?.get() + 1);
                 let id = EventId::from_bytes(number.to_be_bytes());
                 let sequence = log::insert(tx, id, Timestamp::EPOCH, &attributes)?;
                 events.push(Event::published(sequence, id, Timestamp::EPOCH, attributes));
             }
-            Ok((events, number))
+            Ok(events)
         });
-        let (events, last) = published.await.unwrap();
-        number = last;
-        live.committed(events);
+        insert.await.unwrap()
+    }
+}
+
+fn small() -> Attributes {
+    NewEvent::new("a", "a", &()).unwrap().attributes
+}
+
+/// Begins a read, drops the future that wanted it and lets the read come to its end.
+async fn read_and_drop(subscription: &mut Subscription) {
+    tokio::select! {
+        biased;
+        _ = subscription.next() => panic!("there was nothing to read"),
+        () = std::future::ready(()) => {}
+    }
+    while !subscription.reading.as_ref().unwrap().task.is_finished() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_slow_subscriber_holds_one_page() {
+    let fixture = Fixture::new().await;
+    let mut slow = fixture.subscribe().await;
+    let large = NewEvent::new("a", "a", &"x".repeat(limits::DATA_BYTES_MAX - 2))
+        .unwrap()
+        .attributes;
+    for attributes in [vec![small(); 900], vec![large; 60], vec![small(); 900]] {
+        fixture.live.committed(fixture.commit(attributes).await);
     }
     assert!(slow.page.is_empty());
 
@@ -51,5 +90,35 @@ async fn a_slow_subscriber_holds_one_page() {
         assert_eq!(slow.cursor(), Sequence::new(number));
         assert!(slow.page.len() < limits::PAGE_EVENTS_MAX);
         assert!(slow.page.iter().map(Event::bytes).sum::<usize>() < limits::PAGE_BYTES_MAX + largest);
+    }
+}
+
+#[tokio::test]
+async fn what_was_committed_after_a_read_began_is_not_taken_as_read() {
+    let fixture = Fixture::new().await;
+    let mut subscription = fixture.subscribe().await;
+    for number in 1..=2 {
+        fixture.commit(vec![small()]).await;
+        fixture.live.committed_to(Sequence::new(number));
+        if number == 1 {
+            read_and_drop(&mut subscription).await;
+        }
+    }
+    assert_eq!(subscription.next().await.unwrap().sequence(), Sequence::new(1));
+    assert_eq!(subscription.next().await.unwrap().sequence(), Sequence::new(2));
+}
+
+#[tokio::test]
+async fn what_a_dropped_read_found_is_not_taken_from_memory_as_well() {
+    let fixture = Fixture::new().await;
+    let mut subscription = fixture.subscribe().await;
+    // The last look at the log, under way while something is still published.
+    fixture.live.close();
+    let committed = fixture.commit(vec![small()]).await;
+    read_and_drop(&mut subscription).await;
+    fixture.live.committed(committed);
+    assert_eq!(subscription.next().await.unwrap().sequence(), Sequence::new(1));
+    for _ in 0..2 {
+        assert_eq!(subscription.next().await.unwrap_err().kind(), ErrorKind::ShuttingDown);
     }
 }

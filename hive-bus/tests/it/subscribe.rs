@@ -1,4 +1,4 @@
-use hive_bus::{ErrorKind, NewEvent, Pattern, Query, Sequence, Subscription, limits};
+use hive_bus::{Error, ErrorKind, NewEvent, Pattern, Query, Sequence, Subscription, limits};
 
 use crate::{Fixture, all, event, sequences};
 
@@ -165,18 +165,24 @@ async fn a_cursor_goes_on_exactly_where_it_stood() {
 }
 
 #[tokio::test]
-async fn dropping_the_future_loses_nothing() {
-    const TOTAL: u64 = 600;
+async fn dropping_the_future_loses_nothing_and_does_not_stop_it() {
+    const PAST: u64 = 2_000;
+    const TOTAL: u64 = 2_600;
     let hive = Fixture::new().await;
-    let mut subscription = hive.bus.subscribe("*").await.unwrap();
+    // The past is read from the database, what is published meanwhile mostly from memory.
+    for _ in 0..PAST / 1_000 {
+        hive.bus.publish_all(vec![event("a"); 1_000]).await.unwrap();
+    }
+    let mut subscription = hive.bus.subscribe("*").after(Sequence::START).await.unwrap();
     let bus = hive.bus.clone();
     let publisher = tokio::spawn(async move {
-        for _ in 0..TOTAL {
+        for _ in PAST..TOTAL {
             bus.publish(event("a")).await.unwrap();
         }
     });
     let (mut seen, mut dropped) = (Vec::new(), 0);
     while (seen.len() as u64) < TOTAL {
+        // No read is done by the time the future is dropped, and yet this comes to its end.
         tokio::select! {
             biased;
             event = subscription.next() => seen.push(event.unwrap()),
@@ -186,6 +192,76 @@ async fn dropping_the_future_loses_nothing() {
     publisher.await.unwrap();
     assert!(dropped > 0, "no future was dropped while it waited");
     assert_eq!(sequences(&seen), (1..=TOTAL).collect::<Vec<_>>());
+}
+
+/// Whether there is no event to hand out, given every chance to find one.
+async fn is_waiting(subscription: &mut Subscription) -> bool {
+    for _ in 0..100 {
+        tokio::select! {
+            biased;
+            _ = subscription.next() => return false,
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    true
+}
+
+#[tokio::test]
+async fn an_event_is_not_seen_before_it_is_committed_and_never_when_it_is_not() {
+    let hive = Fixture::new().await;
+    let mut subscription = hive.bus.subscribe("*").await.unwrap();
+    for fails in [true, false, true, false] {
+        let (published, was_published) = tokio::sync::oneshot::channel();
+        let (go_on, may_go_on) = std::sync::mpsc::channel();
+        let (db, bus) = (hive.db.clone(), hive.bus.clone());
+        let write = tokio::spawn(async move {
+            db.write(move |tx| {
+                let sequence = bus.publish_in(tx, event("a"))?;
+                published.send(()).unwrap();
+                // Keeps the transaction open until the subscriber has looked.
+                may_go_on.recv().unwrap();
+                if fails {
+                    Err(Error::new(ErrorKind::Internal, "the caller changed its mind"))
+                } else {
+                    Ok(sequence)
+                }
+            })
+            .await
+        });
+        was_published.await.unwrap();
+        assert!(is_waiting(&mut subscription).await, "seen before the commit");
+        go_on.send(()).unwrap();
+        match write.await.unwrap() {
+            Ok(sequence) => assert_eq!(subscription.next().await.unwrap().sequence(), sequence),
+            Err(_) => assert!(is_waiting(&mut subscription).await, "seen after the rollback"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn closing_does_not_cut_off_what_is_committed_but_not_announced() {
+    let hive = Fixture::new().await;
+    let mut subscription = hive.bus.subscribe("*").await.unwrap();
+    let (go_on, may_go_on) = std::sync::mpsc::channel::<()>();
+    let (db, bus) = (hive.db.clone(), hive.bus.clone());
+    let write = tokio::spawn(async move {
+        db.write(move |tx| {
+            // Stands before the announcement and holds it up.
+            tx.on_commit(move || {
+                let _released = may_go_on.recv();
+            });
+            bus.publish_in(tx, event("a"))
+        })
+        .await
+    });
+    while hive.all().await.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    hive.bus.close();
+    assert_eq!(take(&mut subscription, 1).await, [1]);
+    assert_eq!(subscription.next().await.unwrap_err().kind(), ErrorKind::ShuttingDown);
+    drop(go_on);
+    write.await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -251,7 +327,10 @@ async fn events_that_were_taken_away_hold_nobody_up() {
         .unwrap();
     let mut subscription = hive.bus.subscribe("*").after(Sequence::START).await.unwrap();
     assert_eq!(take(&mut subscription, 2).await, [3, 4]);
-    // It does not look for the newest, of which it was told, but waits for what comes.
+    // It does not look for ever for the newest, of which it was told, but waits for what comes.
+    while subscription.cursor() < Sequence::new(6) {
+        assert!(is_waiting(&mut subscription).await);
+    }
     hive.publish("a").await;
     assert_eq!(take(&mut subscription, 1).await, [7]);
 }
