@@ -10,11 +10,12 @@ use hive_errors::{Error, ErrorKind, Failure, Result};
 use crate::agent::Agent;
 use crate::context::Context;
 use crate::journal::Kind;
+use crate::lease::guard;
 use crate::limits;
+use crate::queue::cancel;
 use crate::queue::read::{self, End};
 use crate::queue::submit::NewTask;
 use crate::queue::wait::Wanted;
-use crate::queue::{self, cancel};
 use crate::task::Priority;
 
 /// A child to be: which agent, with which input, how urgent.
@@ -182,7 +183,7 @@ impl Context {
             .run
             .db
             .write(move |tx| {
-                queue::guard(tx, lease)?;
+                guard(tx, lease)?;
                 cancel::siblings(tx, &queue, lease.task, &key)
             })
             .await;

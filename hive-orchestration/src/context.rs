@@ -21,10 +21,11 @@ pub(crate) use self::activity::Activity;
 pub use self::step::{Effect, Step};
 pub use self::wait::{Approval, Signal, Wait};
 use crate::journal::{Journal, Kind};
+use crate::lease::Lease;
 use crate::limits;
 use crate::queue::Queue;
 use crate::queue::claim::Claimed;
-use crate::task::{Lease, check_name};
+use crate::task::check_name;
 
 /// The hand that an agent holds while it runs: its steps, calls, waits and progress.
 ///

@@ -13,8 +13,7 @@ use hive_core::db::{Snapshot, Tx};
 use hive_core::payload::Payload;
 use hive_errors::{Error, ErrorKind, Result};
 
-use crate::queue;
-use crate::task::Lease;
+use crate::lease::{Lease, guard};
 
 /// What made an entry. An entry that is asked for as another kind has drifted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,7 +164,7 @@ pub(crate) fn record(
 
 /// Notes that a step which must not run twice is about to run.
 pub(crate) fn begin_once(tx: &mut Tx<'_>, lease: Lease, now: Timestamp, key: &str) -> Result<()> {
-    queue::guard(tx, lease)?;
+    guard(tx, lease)?;
     tx.execute(
         "INSERT INTO journal (task, key, kind, state, at) VALUES (?1, ?2, ?3, 0, ?4)
          ON CONFLICT (task, key) DO UPDATE SET state = 0, value = NULL, note = NULL, at = ?4",
@@ -176,7 +175,7 @@ pub(crate) fn begin_once(tx: &mut Tx<'_>, lease: Lease, now: Timestamp, key: &st
 
 /// Forgets the note of [`begin_once`]: the step came back with an error, so its outcome is known.
 pub(crate) fn forget_once(tx: &mut Tx<'_>, lease: Lease, key: &str) -> Result<()> {
-    queue::guard(tx, lease)?;
+    guard(tx, lease)?;
     tx.execute(
         "DELETE FROM journal WHERE task = ?1 AND key = ?2 AND state = 0",
         &[&lease.task, &key],

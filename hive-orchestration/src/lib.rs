@@ -69,19 +69,19 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod limits;
-
-mod agent;
-mod call;
-mod context;
-mod handle;
-mod hive;
+pub mod task;
+mod lease;
+mod wake;
 mod journal;
 mod queue;
+mod context;
+mod agent;
+mod call;
 mod registry;
-pub mod settings;
-pub mod task;
-mod wake;
 mod worker;
+mod handle;
+pub mod settings;
+mod hive;
 
 #[doc(no_inline)]
 pub use hive_bus as bus;

@@ -22,7 +22,8 @@ use hive_core::id::{IdSource, InstanceId, TaskId};
 use hive_core::rng::Rng;
 use hive_errors::{Error, ErrorKind, Result};
 
-use crate::task::{Lease, Progress};
+use crate::lease::{Lease, guard};
+use crate::task::Progress;
 use crate::wake::Wakeups;
 
 /// What the queue's functions need besides a transaction.
@@ -67,16 +68,6 @@ fn task_ref(row: &Row<'_>) -> Result<TaskRef> {
         tenant: row.get(4)?,
         attempt: row.get(5)?,
     })
-}
-
-/// Refuses to go on when the lease is not the task's current one.
-pub(crate) fn guard(tx: &Tx<'_>, lease: Lease) -> Result<()> {
-    tx.query_opt(
-        "SELECT 1 FROM task WHERE seq = ?1 AND attempt = ?2 AND epoch = ?3 AND state = 2",
-        &[&lease.task, &lease.attempt, &lease.epoch],
-        |_| Ok(()),
-    )?
-    .ok_or_else(|| lease.lost())
 }
 
 /// Records how far a run says it has come.

@@ -195,26 +195,6 @@ pub enum Decision {
     Rerun,
 }
 
-/// The claim of one process on one run of a task. It cannot be made or copied outside the crate; every write in the
-/// task's name is guarded in SQL by all three numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Lease {
-    /// The row.
-    pub(crate) task: i64,
-    /// Grows with every claim.
-    pub(crate) attempt: u32,
-    /// Grows with every open of the database.
-    pub(crate) epoch: u64,
-}
-
-impl Lease {
-    pub(crate) fn lost(self) -> Error {
-        Error::new(ErrorKind::LeaseLost, "the task is no longer this run's to write to")
-            .with("attempt", self.attempt)
-            .with("epoch", self.epoch)
-    }
-}
-
 /// Refuses names that are empty, too long or unprintable.
 pub(crate) fn check_name(what: &'static str, name: &str) -> Result<()> {
     let problem = if name.is_empty() {

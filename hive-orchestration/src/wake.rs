@@ -7,7 +7,7 @@ use hive_core::id::TaskId;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::task::Lease;
+use crate::lease::Lease;
 
 /// The signs by which a run hears of changes that others made to its task.
 #[derive(Clone, Debug, Default)]

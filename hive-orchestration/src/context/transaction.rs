@@ -9,8 +9,8 @@ use serde::de::DeserializeOwned;
 use super::Context;
 use super::drift::Recall;
 use crate::journal::{self, Entry, Kind, Standing};
+use crate::lease::guard;
 use crate::limits;
-use crate::queue;
 
 impl Context {
     /// Runs `work` on the hive's database and remembers its output, in one commit: either both are on disk or neither.
@@ -39,7 +39,7 @@ impl Context {
             .db
             .write(move |tx| {
                 // A zombie must not even read its way into the user's code.
-                queue::guard(tx, lease)?;
+                guard(tx, lease)?;
                 let output = work(tx)?;
                 let value = Payload::encode(&output, limits::PAYLOAD_BYTES)?;
                 let type_name = std::any::type_name::<T>();

@@ -7,8 +7,8 @@ use hive_core::payload::Payload;
 use hive_errors::Result;
 
 use super::{Queue, TaskRef, emit, wait};
+use crate::lease::Lease;
 use crate::limits;
-use crate::task::Lease;
 
 /// One run, handed to a worker.
 #[derive(Debug)]

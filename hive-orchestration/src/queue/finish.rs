@@ -5,7 +5,7 @@ use hive_core::payload::Payload;
 use hive_errors::{Error, ErrorKind, Failure, Result, RetryPolicy};
 
 use super::{Queue, TaskRef, cancel, emit, submit, wait};
-use crate::task::Lease;
+use crate::lease::Lease;
 use crate::task::state::{AfterFailure, after_failure};
 
 /// Ends the task with its output.

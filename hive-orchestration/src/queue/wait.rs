@@ -8,9 +8,10 @@ use hive_core::payload::Payload;
 use hive_errors::{Error, ErrorKind, Result};
 
 use super::submit::{NewTask, Parent, submit_child};
-use super::{Queue, TaskRef, emit, guard};
+use super::{Queue, TaskRef, emit};
 use crate::journal::Kind;
-use crate::task::{Lease, TaskState};
+use crate::lease::{Lease, guard};
+use crate::task::TaskState;
 
 /// Timers fired in one transaction; the dispatcher comes back at once for the rest.
 const TIMERS_BATCH: u64 = 1_000;

@@ -14,11 +14,11 @@ use super::Shop;
 use crate::agent::AnyAgent;
 use crate::context::{Context, Run};
 use crate::journal::Journal;
+use crate::lease::Lease;
 use crate::limits;
 use crate::queue::claim::Claimed;
 use crate::queue::wait::{self, NewWait};
 use crate::queue::{TaskRef, finish};
-use crate::task::Lease;
 use crate::wake::{RunSigns, Wakeups};
 
 /// How a run ended, as far as the agent's code goes.
