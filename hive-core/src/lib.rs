@@ -40,12 +40,10 @@
 //!
 //! # Features
 //!
-//! None is on by default.
+//! None is on by default. [`ManualClock`](clock::ManualClock), [`SeededRng`](rng::SeededRng) and
+//! [`Scripted`](model::scripted::Scripted) are always there, because simulations and examples use them as well as tests.
 //!
 //! - `claude`: [`model`] gains `model::claude::Claude`, the Claude command line as a model (on Unix, where process groups are).
-//! - `test-util`: fakes and temporary databases for tests. [`ManualClock`](clock::ManualClock),
-//!   [`SeededRng`](rng::SeededRng) and [`Scripted`](model::scripted::Scripted) are always there, because simulations and
-//!   examples use them as well.
 //!
 //! # Modules
 //!

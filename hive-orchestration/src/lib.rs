@@ -58,7 +58,6 @@
 //! # Features
 //!
 //! - `claude`: the Claude command line as a model, `core::model::claude`.
-//! - `test-util`: what tests of agents need.
 //!
 //! # Modules
 //!
