@@ -99,6 +99,9 @@ pub enum Error {
         /// The first line it wrote to its error stream.
         detail: String,
     },
+    /// The Claude command line is wanted and not there.
+    #[error("the claude command line is not on the PATH")]
+    NoClaude,
     /// A file that could not be read or written.
     #[error("failed to {action} {path}")]
     File {
@@ -141,7 +144,14 @@ impl Error {
             Self::Git { .. } => {
                 "run the command by hand to see all it says; `git fsck` finds a damaged repository".into()
             }
+            Self::NoClaude => "install Claude Code and log in, or review offline with `--model rules`".into(),
             Self::File { .. } => "see that the path exists and that you may use it".into(),
         }
     }
+}
+
+/// What an agent fails with: the message and the hint of the error, and worth another attempt.
+pub(crate) fn failure(error: Error) -> hive::Failure {
+    let hint = error.hint();
+    hive::Failure::from(error).with_hint(hint)
 }

@@ -265,7 +265,7 @@ fn is_test_name(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or(name);
     matches!(
         stem,
-        "test" | "tests" | "conftest" | "testing" | "test_util" | "test_utils" | "bench" | "benches"
+        "test" | "tests" | "testdata" | "conftest" | "testing" | "test_util" | "test_utils" | "bench" | "benches"
     ) || stem.starts_with("test_")
         || stem.starts_with("tests_")
         || stem.ends_with("_test")

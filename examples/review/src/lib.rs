@@ -1,5 +1,7 @@
 //! Reviews a git repository with a hive of durable agents.
 
+pub mod agents;
+pub mod cli;
 pub mod diff;
 pub mod error;
 pub mod file;
@@ -11,7 +13,9 @@ pub mod limits;
 pub mod lines;
 pub mod path;
 pub mod plan;
+pub mod progress;
 pub mod report;
+pub mod review;
 pub mod rules;
 pub mod source;
 

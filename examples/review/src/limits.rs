@@ -10,11 +10,15 @@ pub const DIFF_BYTES_MAX: u64 = 64 * 1024 * 1024;
 pub const LISTING_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// More files than this belong into several reviews: the report would not be read.
 pub const FILES_MAX: usize = 20_000;
-/// Files in one page of the plan: its task list stays far below the size limit of a stored payload.
+/// Files in one page of the plan: a planner reads them all at once.
 pub const PAGE_FILES: usize = 200;
+/// What is stored of one page of the plan: far below the size limit of a payload, which is 1 MiB.
+pub const PAGE_BYTES: usize = 300_000;
 /// Ranges of changed lines kept for a file; beyond it neighbouring ranges are joined.
-pub const RANGES_MAX: usize = 500;
-/// Findings one task reports; a file with more has one problem many times.
+pub const RANGES_MAX: usize = 200;
+/// Findings of one rule in one file: with more, the file has one problem many times, and the rest are counted.
+pub const RULE_FINDINGS_MAX: usize = 10;
+/// Findings one task reports.
 pub const TASK_FINDINGS_MAX: usize = 50;
 /// Findings shown in the pages for people; the files for machines hold all.
 pub const SHOWN_FINDINGS_MAX: usize = 1_000;

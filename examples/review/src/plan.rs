@@ -2,6 +2,8 @@
 
 mod skip;
 
+use std::ops::Range;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -72,17 +74,50 @@ impl Reviewer {
 /// A part of the plan. Plans are made in pages so that none outgrows what is stored at once.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Page {
-    /// What is to be done, in order.
-    pub assignments: Vec<Assignment>,
+    /// Files that are reviewed, in order.
+    pub files: Vec<Planned>,
+    /// What is looked for in the change, or the tree, as a whole.
+    pub whole: Vec<Concern>,
     /// Files that are not reviewed, and why.
     pub skipped: Vec<Skipped>,
-    /// Files that are reviewed.
-    pub files: usize,
+}
+
+/// A file that is reviewed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Planned {
+    /// Which.
+    pub file: FileRef,
+    /// What is looked for in it.
+    pub concerns: Vec<Concern>,
 }
 
 /// How many pages the plan of a listing has. There is always one, for the whole.
 pub fn page_count(listing: &Listing) -> usize {
-    listing.entries.len().div_ceil(limits::PAGE_FILES).max(1)
+    page_ranges(listing).len().max(1)
+}
+
+/// Which entries stand on which page: so many that what is stored of a page stays below [`limits::PAGE_BYTES`].
+fn page_ranges(listing: &Listing) -> Vec<Range<usize>> {
+    let mut ranges: Vec<Range<usize>> = Vec::new();
+    let mut bytes = 0;
+    for (at, entry) in listing.entries.iter().enumerate() {
+        let changed = entry
+            .change
+            .as_ref()
+            .map_or(0, |change| change.added.ranges().len().min(limits::RANGES_MAX));
+        let size = 300 + entry.path.to_string().len() + changed * 24;
+        match ranges.last_mut() {
+            Some(last) if last.len() < limits::PAGE_FILES && bytes + size <= limits::PAGE_BYTES => {
+                last.end = at + 1;
+                bytes += size;
+            }
+            Some(_) | None => {
+                ranges.push(at..at + 1);
+                bytes = size;
+            }
+        }
+    }
+    ranges
 }
 
 /// Makes one page, counted from zero. The same page of the same source is always the same.
@@ -90,9 +125,8 @@ pub fn page_count(listing: &Listing) -> usize {
 /// # Errors
 /// What reading the files says.
 pub async fn page(source: &Source, listing: &Listing, number: usize, reviewer: Reviewer) -> Result<Page, Error> {
-    let start = number.saturating_mul(limits::PAGE_FILES).min(listing.entries.len());
-    let end = start.saturating_add(limits::PAGE_FILES).min(listing.entries.len());
-    let entries = listing.entries.get(start..end).unwrap_or_default();
+    let range = page_ranges(listing).get(number).cloned().unwrap_or(0..0);
+    let entries = listing.entries.get(range).unwrap_or_default();
     let mut page = Page::default();
     let mut readable = Vec::new();
     for entry in entries {
@@ -110,20 +144,15 @@ pub async fn page(source: &Source, listing: &Listing, number: usize, reviewer: R
         } else if let Some(file) = SourceFile::new(&entry.path, role, loaded, changed.clone()) {
             match skip::by_text(&file) {
                 Some(reason) => page.skip(entry, reason),
-                None => page.assign(entry, &file, changed, reviewer),
+                None => page.plan(entry, &file, changed, reviewer),
             }
         } else {
             page.skip(entry, SkipReason::Binary);
         }
     }
     if number == 0 {
-        let whole = |concern| Assignment {
-            subject: Subject::Whole,
-            concern,
-        };
-        page.assignments
-            .extend(source.is_change().then(|| whole(Concern::Tests)));
-        page.assignments.push(whole(Concern::Style));
+        page.whole.extend(source.is_change().then_some(Concern::Tests));
+        page.whole.push(Concern::Style);
     }
     Ok(page)
 }
@@ -136,24 +165,36 @@ impl Page {
         });
     }
 
-    fn assign(&mut self, entry: &Entry, file: &SourceFile, changed: Option<LineSet>, reviewer: Reviewer) {
-        self.files += 1;
+    fn plan(&mut self, entry: &Entry, file: &SourceFile, changed: Option<LineSet>, reviewer: Reviewer) {
         let concerns = match reviewer {
             Reviewer::Rules => rules::concerns_for(file.language, file.role),
             Reviewer::Claude => concerns_for_model(file.language),
         };
-        for concern in concerns {
-            let file = FileRef {
-                path: entry.path.clone(),
-                content: entry.content.clone(),
-                role: file.role,
-                changed: changed.clone(),
-            };
-            self.assignments.push(Assignment {
-                subject: Subject::File(file),
-                concern,
-            });
+        let file = FileRef {
+            path: entry.path.clone(),
+            content: entry.content.clone(),
+            role: file.role,
+            changed,
+        };
+        self.files.push(Planned { file, concerns });
+    }
+
+    /// What is to be done, in order.
+    pub fn assignments(&self) -> Vec<Assignment> {
+        let mut assignments = Vec::new();
+        for Planned { file, concerns } in &self.files {
+            for concern in concerns {
+                assignments.push(Assignment {
+                    subject: Subject::File(file.clone()),
+                    concern: *concern,
+                });
+            }
         }
+        assignments.extend(self.whole.iter().map(|concern| Assignment {
+            subject: Subject::Whole,
+            concern: *concern,
+        }));
+        assignments
     }
 }
 

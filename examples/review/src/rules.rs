@@ -16,7 +16,7 @@ use std::ops::Range;
 pub use catalog::CATALOG;
 pub use change::{ChangedFile, check_change};
 
-use crate::file::SourceFile;
+use crate::file::{Allow, SourceFile};
 use crate::finding::{Concern, Finding, Severity};
 use crate::language::{Language, Role};
 
@@ -107,6 +107,11 @@ pub fn check(file: &SourceFile, concern: Concern) -> Checked {
     text::run(&mut hits);
     let note = rust::run(&mut hits);
     hits.finish(note)
+}
+
+/// The reason a file's comments give for letting a finding of `rule` stand on `line`.
+pub fn suppression(allows: &[Allow], rule: &str, line: u32) -> Option<String> {
+    hits::suppressed(allows, rule, line)
 }
 
 /// Where secrets stand in a file, so that no excerpt shows them.

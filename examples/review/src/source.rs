@@ -6,7 +6,7 @@
 mod listing;
 mod loading;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -166,13 +166,18 @@ impl Source {
         ))
     }
 
-    /// The changes of a diff that has been read already; a copy is kept in `keep`.
+    /// The changes of a diff that has been read already; a copy is kept in the directory that `keep` gives for its name.
     ///
     /// A repository at `path` is used, where there is one, to see whole files instead of only the changed places.
     ///
     /// # Errors
     /// [`Error::BadDiff`], [`Error::EmptyDiff`], [`Error::File`] when the copy cannot be written.
-    pub async fn diff(path: &Path, shown: &str, text: &[u8], keep: &Path) -> Result<Resolved, Error> {
+    pub async fn diff(
+        path: &Path,
+        shown: &str,
+        text: &[u8],
+        keep: impl FnOnce(&str) -> PathBuf,
+    ) -> Result<Resolved, Error> {
         if text.len() as u64 > limits::DIFF_BYTES_MAX {
             return Err(Error::TooLarge {
                 what: shown.to_owned(),
@@ -191,10 +196,10 @@ impl Source {
             Err(error) => return Err(error),
         };
         let digest = blake3::hash(text).to_hex().to_string();
-        let file = keep.join(format!("{}.diff", digest.get(..16).unwrap_or(&digest)));
-        crate::files::write(&file, text)?;
         let directory = repository.as_ref().map(|repository| RawPath::from_os(repository.dir()));
         let name = repository.as_ref().map_or("diff", Repository::name).to_owned();
+        let file = keep(&name).join(format!("{}.diff", digest.get(..16).unwrap_or(&digest)));
+        crate::files::write(&file, text)?;
         let identity = repository
             .as_ref()
             .map_or_else(RawPath::default, |repository| repository.identity().clone());

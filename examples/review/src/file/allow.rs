@@ -1,4 +1,4 @@
-//! Comments that let a finding stand: `review: allow(rule-id) reason`.
+//! Comments that let a finding stand: `review: allow(rule-id) reason`, at the start of the comment.
 
 use std::sync::LazyLock;
 
@@ -20,35 +20,36 @@ pub struct Allow {
     pub target: Option<u32>,
 }
 
-static MARK: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(r"review:\s*allow(-file)?\(([a-z0-9,\- ]{1,200})\)[ \t:]*([^\n]*)").ok());
+static MARK: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r"(?:^|[^\w`'\x22])((?://|/\*|\*|#|--|<!--|;)[/!*#-]*[ \t]*review:[ \t]*allow(-file)?\(([a-z0-9,\- ]{1,200})\)[ \t:]*([^\n]*))").ok()
+});
 
 pub(super) fn find(file: &SourceFile) -> Vec<Allow> {
     let Some(mark) = MARK.as_ref() else { return Vec::new() };
     let mut allows = Vec::new();
     for found in mark.captures_iter(file.text()) {
         let group = |index: usize| found.get(index).map(|group| group.as_str()).unwrap_or_default();
-        let start = found.get(0).map(|all| all.start()).unwrap_or_default();
+        let start = found.get(1).map(|mark| mark.start()).unwrap_or_default();
         // Where comments cannot be told from the rest, the words themselves are clear enough.
         if file.part_at(start) != Part::Comment && file.language.syntax() != Syntax::Plain {
             continue;
         }
         let line = file.place(start).line;
-        let reason = group(3)
+        let reason = group(4)
             .trim()
             .trim_end_matches("*/")
             .trim_end_matches("-->")
             .trim()
             .to_owned();
         allows.push(Allow {
-            rules: group(2)
+            rules: group(3)
                 .split(',')
                 .map(|rule| rule.trim().to_owned())
                 .filter(|rule| !rule.is_empty())
                 .collect(),
             reason,
             line,
-            target: group(1).is_empty().then(|| target(file, line)),
+            target: group(2).is_empty().then(|| target(file, line)),
         });
     }
     allows

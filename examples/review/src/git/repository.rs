@@ -41,7 +41,7 @@ impl Repository {
     /// [`Error::NoDirectory`], [`Error::NotARepository`], [`Error::DubiousOwnership`], or what kept git from starting.
     pub async fn open(path: &Path) -> Result<Self, Error> {
         let shown = path.display().to_string();
-        let dir = std::fs::canonicalize(path).ok().filter(|dir| dir.is_dir());
+        let dir = tokio::fs::canonicalize(path).await.ok().filter(|dir| dir.is_dir());
         let Some(dir) = dir else {
             return Err(Error::NoDirectory { path: shown });
         };
@@ -85,6 +85,20 @@ impl Repository {
             shallow,
             work_tree,
         })
+    }
+
+    /// The repository at a directory that [`Repository::open`] has found good before, without looking again.
+    pub fn known(dir: &RawPath) -> Self {
+        let dir = dir.to_os();
+        Self {
+            shown: dir.display().to_string(),
+            git: Git { dir },
+            identity: RawPath::default(),
+            name: String::new(),
+            scope: RawPath::default(),
+            shallow: false,
+            work_tree: None,
+        }
     }
 
     /// The directory that was opened, resolved.

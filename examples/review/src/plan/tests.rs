@@ -12,7 +12,7 @@ fn shown(page: &Page) -> Vec<String> {
         Subject::File(file) => format!("{} {}", file.path, assignment.concern),
         Subject::Whole => format!("whole {}", assignment.concern),
     };
-    page.assignments.iter().map(line).collect()
+    page.assignments().iter().map(line).collect()
 }
 
 #[tokio::test]
@@ -33,7 +33,7 @@ async fn files_are_split_by_concern_and_the_rest_is_skipped_with_a_reason() {
     std::os::unix::fs::symlink("README.md", repo.path().join("link")).unwrap();
     repo.commit(&[], "second");
     let page = plan(&Source::tree(&repo.path()).await.unwrap().source).await;
-    assert_eq!(page.files, 2);
+    assert_eq!(page.files.len(), 2);
     assert_eq!(
         shown(&page),
         [
@@ -80,12 +80,10 @@ async fn only_changed_lines_are_assigned() {
     );
     let page = plan(&Source::range(&repo.path(), "HEAD~1..HEAD").await.unwrap().source).await;
     let file = |name: &str| {
-        page.assignments
+        page.files
             .iter()
-            .find_map(|assignment| match &assignment.subject {
-                Subject::File(file) if file.path == RawPath::from(name) => Some(file.clone()),
-                Subject::File(_) | Subject::Whole => None,
-            })
+            .find(|planned| planned.file.path == RawPath::from(name))
+            .map(|planned| planned.file.clone())
     };
     assert_eq!(file("a.py").unwrap().changed.unwrap().ranges(), [(2, 2)]);
     // An attribute cannot hide a file from the review.
@@ -110,7 +108,29 @@ async fn many_files_make_many_pages() {
     let listing = source.list().await.unwrap();
     assert_eq!(page_count(&listing), 2);
     let last = page(&source, &listing, 1, Reviewer::Rules).await.unwrap();
-    assert_eq!((last.files, last.assignments.len()), (1, 3));
+    assert_eq!((last.files.len(), last.assignments().len()), (1, 3));
     let beyond = page(&source, &listing, 9, Reviewer::Rules).await.unwrap();
     assert_eq!(beyond, Page::default());
+}
+
+#[test]
+fn a_page_stays_below_what_is_stored_at_once() {
+    let entry = |number: usize| Entry {
+        path: format!("{}{number}", "very/long/".repeat(300)).as_str().into(),
+        kind: crate::source::EntryKind::File,
+        content: Content::Gone,
+        size: None,
+        change: None,
+    };
+    let listing = Listing {
+        entries: (0..400).map(entry).collect(),
+        ..Listing::default()
+    };
+    let ranges = page_ranges(&listing);
+    assert!(
+        ranges.iter().all(|range| range.len() * 3_000 <= limits::PAGE_BYTES),
+        "{ranges:?}"
+    );
+    assert_eq!(ranges.iter().map(Range::len).sum::<usize>(), 400);
+    assert!(ranges.windows(2).all(|pair| pair[0].end == pair[1].start));
 }

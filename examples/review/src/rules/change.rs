@@ -126,7 +126,10 @@ fn unreadable(files: &[ChangedFile]) -> Option<Finding> {
 fn artifacts(files: &[ChangedFile]) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
     let mut last: Option<RawPath> = None;
-    for file in files.iter().filter(|file| is_artifact(&file.path)) {
+    for file in files
+        .iter()
+        .filter(|file| is_artifact(&file.path) && file.role != Role::Test)
+    {
         let directory = artifact_root(&file.path);
         if last.as_ref() != Some(&directory) {
             let message = format!("`{directory}` is made by a build and does not belong to the source");
@@ -143,7 +146,7 @@ fn artifacts(files: &[ChangedFile]) -> Vec<Finding> {
 }
 
 const ARTIFACT_DIRECTORIES: [&[u8]; 4] = [b"node_modules", b"__pycache__", b".gradle", b".pytest_cache"];
-const ARTIFACT_ENDINGS: [&str; 9] = ["pyc", "pyo", "class", "o", "obj", "rlib", "rmeta", "swp", "orig"];
+const ARTIFACT_ENDINGS: [&str; 8] = ["pyc", "pyo", "class", "o", "obj", "rlib", "rmeta", "swp"];
 const ARTIFACT_NAMES: [&[u8]; 3] = [b".DS_Store", b"Thumbs.db", b".eslintcache"];
 
 fn is_artifact(path: &RawPath) -> bool {

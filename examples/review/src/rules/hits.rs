@@ -86,6 +86,7 @@ impl<'f> Hits<'f> {
         // One line, one rule, one finding: `a.unwrap() + b.unwrap()` needs one look.
         self.hits
             .dedup_by(|later, earlier| later.place.line == earlier.place.line && later.rule.id == earlier.rule.id);
+        let mut omitted = self.cut();
         let mut seen: BTreeMap<(&str, String), usize> = BTreeMap::new();
         let mut findings = Vec::new();
         for hit in self.hits {
@@ -111,17 +112,41 @@ impl<'f> Hits<'f> {
                 suppressed: suppressed(&allows, hit.rule.id, hit.place.line),
             });
         }
-        let omitted = findings.len().saturating_sub(limits::TASK_FINDINGS_MAX);
-        if omitted > 0 {
+        let beyond = findings.len().saturating_sub(limits::TASK_FINDINGS_MAX);
+        if beyond > 0 {
             findings.sort_by_key(|finding| (std::cmp::Reverse(finding.severity), finding.line));
             findings.truncate(limits::TASK_FINDINGS_MAX);
             findings.sort_by_key(|finding| finding.line);
+            omitted += beyond;
         }
         Checked {
             findings,
             omitted,
             note,
         }
+    }
+
+    /// Leaves the first findings of each rule and says with the last of them how many more there are.
+    fn cut(&mut self) -> usize {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for hit in &self.hits {
+            *counts.entry(hit.rule.id).or_default() += 1;
+        }
+        let before = self.hits.len();
+        let mut kept: BTreeMap<&str, usize> = BTreeMap::new();
+        self.hits.retain_mut(|hit| {
+            let (kept, total) = (
+                kept.entry(hit.rule.id).or_default(),
+                counts.get(hit.rule.id).copied().unwrap_or(0),
+            );
+            *kept += 1;
+            if *kept == limits::RULE_FINDINGS_MAX && total > *kept {
+                hit.message
+                    .push_str(&format!(" (and {} more in this file)", total - *kept));
+            }
+            *kept <= limits::RULE_FINDINGS_MAX
+        });
+        before - self.hits.len()
     }
 
     /// A suppression without a reason or of an unknown rule does nothing and is a finding itself.
@@ -149,7 +174,7 @@ impl<'f> Hits<'f> {
     }
 }
 
-fn suppressed(allows: &[Allow], rule: &str, line: u32) -> Option<String> {
+pub(super) fn suppressed(allows: &[Allow], rule: &str, line: u32) -> Option<String> {
     let speaks_of = |allow: &&Allow| {
         !allow.reason.is_empty()
             && allow.rules.iter().any(|named| named == rule)

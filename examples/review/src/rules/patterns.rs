@@ -92,10 +92,10 @@ static PATTERNS: &[Pattern] = &[
     pattern(&rule::SQL_INJECTION, JS, r"(?i)\.(?:query|execute|raw|exec)\s*\(\s*(?:`[^`\n]*\b(?:select|insert|update|delete|drop)\b[^`\n]*\$\{|['\x22][^'\x22\n]*\b(?:select|insert|update|delete|drop)\b[^'\x22\n]*['\x22]\s*\+)", "a value becomes a part of the statement"),
     pattern(&rule::SQL_INJECTION, PHP, r#"(?i)(?:->query|mysqli_query|pg_query)\s*\([^\n]*\b(?:select|insert|update|delete)\b[^\n]*(?:\$_(?:GET|POST|REQUEST|COOKIE)|['"]\s*\.\s*\$)"#, "a value becomes a part of the statement"),
     pattern(&rule::SQL_INJECTION, RUBY, r#"(?i)\.(?:where|find_by_sql|execute|exec_query)\s*\(?\s*"[^"\n]*#\{"#, "a value becomes a part of the statement"),
-    pattern(&rule::UNSAFE_DESERIALIZATION, PYTHON, r"\b(?:pickle|cPickle|dill|marshal|shelve)\.(?:loads?|open)\s*\(", "reading the data can run code"),
+    pattern(&rule::UNSAFE_DESERIALIZATION, PYTHON, r"\b(?:pickle|cPickle|dill|marshal|shelve)\.(?:loads?|open)\s*\(", "reading the data can run code").unless(is_test),
     pattern(&rule::UNSAFE_DESERIALIZATION, PYTHON, r"\byaml\.(?:load|load_all)\s*\(([^\n]*)", "reading the document can run code").unless(is_safe_yaml),
-    pattern(&rule::UNSAFE_DESERIALIZATION, RUBY, r"\b(?:Marshal\.load|YAML\.(?:unsafe_)?load)\b\s*[( ]", "reading the data can run code"),
-    pattern(&rule::UNSAFE_DESERIALIZATION, PHP, r"\bunserialize\s*\(\s*\$_(?:GET|POST|REQUEST|COOKIE)\b", "reading the data can run code"),
+    pattern(&rule::UNSAFE_DESERIALIZATION, RUBY, r"\b(?:Marshal\.load|YAML\.(?:unsafe_)?load)\b\s*[( ]", "reading the data can run code").unless(is_test),
+    pattern(&rule::UNSAFE_DESERIALIZATION, PHP, r"\bunserialize\s*\(\s*\$_(?:GET|POST|REQUEST|COOKIE)\b", "reading the data can run code").unless(is_test),
     pattern(&rule::C_UNSAFE_FUNCTION, &[], r"(?:^|[^\w.>:])(gets|strcpy|strcat|sprintf|vsprintf)\s*\(", "the function cannot know how large its buffer is").unless(is_c_declaration),
     pattern(&rule::WORKFLOW_INJECTION, &[], r"\$\{\{\s*github\.(?:head_ref|event\.(?:issue|pull_request|comment|review|discussion|head_commit|commits|pages|workflow_run)[\w.\[\]*]*\.(?:title|body|message|label|ref|name|email|page_name|head_branch|display_title))\s*\}\}", "a stranger's text becomes a part of the script").also_in_strings().unless(is_outside_a_script),
     pattern(&rule::MUTABLE_DEFAULT, &[], r"^[ \t]*(?:async\s+)?def\s+\w+\s*\([^\n]*?\w+\s*(?::\s*[\w\[\], .|]+)?=\s*(?:\[[^\]\n]*\]|\{[^}\n]*\}|list\(\)|dict\(\)|set\(\))\s*[,)]", "every call shares this default"),
@@ -196,8 +196,11 @@ fn is_safe_yaml(file: &SourceFile, found: &Captures<'_>) -> bool {
         .any(|safe| call.contains(safe))
 }
 
-/// A declaration of the function, not a call of it.
+/// A declaration of the function, not a call of it; in a test the input is the programmer's own.
 fn is_c_declaration(file: &SourceFile, found: &Captures<'_>) -> bool {
+    if is_test(file, found) {
+        return true;
+    }
     let line = file.line(line_of(file, found)).map_or("", |line| line.text.trim());
     line.starts_with("char *") || line.starts_with("int ") || line.starts_with("extern") || line.starts_with('#')
 }

@@ -7,6 +7,7 @@ mod guards;
 mod hygiene;
 mod imports;
 mod injection;
+mod lints;
 mod panics;
 mod shape;
 mod syntax;

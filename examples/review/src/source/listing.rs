@@ -81,7 +81,7 @@ impl Source {
                 commit,
                 scope,
             } => {
-                let tree = Repository::open(&repository.to_os()).await?.tree(&commit.oid).await?;
+                let tree = Repository::known(repository).tree(&commit.oid).await?;
                 let entries = tree
                     .iter()
                     .filter(|entry| entry.path.is_below(scope))
@@ -109,7 +109,7 @@ impl Source {
                 head,
                 scope,
             } => {
-                let repository = Repository::open(&repository.to_os()).await?;
+                let repository = Repository::known(repository);
                 let text = repository.diff(base, head).await?;
                 let files = diff::parse(&text)?;
                 let of_file = |file: &FileDiff<'_>| {

@@ -41,10 +41,7 @@ impl Source {
             Self::Tree { repository, .. } | Self::Range { repository, .. } => Some(repository),
             Self::Diff { repository, .. } => repository.as_ref(),
         };
-        let repository = match repository {
-            Some(directory) => Some(Repository::open(&directory.to_os()).await?),
-            None => None,
-        };
+        let repository = repository.map(Repository::known);
         // What each needs from the object store, asked for at once.
         let wanted = |content: &Content| match content {
             Content::Blob { oid } => Some(oid.clone()),

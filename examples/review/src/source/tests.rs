@@ -112,7 +112,7 @@ async fn a_diff_is_completed_from_the_repository_it_was_made_in() {
     let text = repo.git(&["diff"]);
     let keep = tempfile::tempdir().unwrap();
 
-    let inside = Source::diff(&repo.path(), "-", text.as_bytes(), keep.path())
+    let inside = Source::diff(&repo.path(), "-", text.as_bytes(), |_| keep.path().to_owned())
         .await
         .unwrap();
     let listing = inside.source.list().await.unwrap();
@@ -123,7 +123,7 @@ async fn a_diff_is_completed_from_the_repository_it_was_made_in() {
     let loaded = load_all(&inside.source, &listing).await;
     assert_eq!(loaded, [whole("1\n2\n3\n4\nfive\n6\n7\n8\n9\n"), whole("new\n")]);
 
-    let outside = Source::diff(keep.path(), "-", text.as_bytes(), keep.path())
+    let outside = Source::diff(keep.path(), "-", text.as_bytes(), |_| keep.path().to_owned())
         .await
         .unwrap();
     assert_eq!(outside.notes.len(), 1);
@@ -140,13 +140,15 @@ async fn a_diff_is_completed_from_the_repository_it_was_made_in() {
 #[tokio::test]
 async fn text_that_is_no_diff_is_refused() {
     let keep = tempfile::tempdir().unwrap();
-    let error = Source::diff(keep.path(), "x.diff", b"hello\n", keep.path())
+    let error = Source::diff(keep.path(), "x.diff", b"hello\n", |_| keep.path().to_owned())
         .await
         .unwrap_err();
     assert!(matches!(error, Error::EmptyDiff { .. }), "{error:?}");
-    let error = Source::diff(keep.path(), "x.diff", b"--- a\n+++ b\n@@ -1 +1 @@\n", keep.path())
-        .await
-        .unwrap_err();
+    let error = Source::diff(keep.path(), "x.diff", b"--- a\n+++ b\n@@ -1 +1 @@\n", |_| {
+        keep.path().to_owned()
+    })
+    .await
+    .unwrap_err();
     assert!(matches!(error, Error::BadDiff { .. }), "{error:?}");
     assert_eq!(
         std::fs::read_dir(keep.path()).unwrap().count(),

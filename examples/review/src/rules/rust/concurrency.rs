@@ -16,7 +16,7 @@ const BLOCKING: [&str; 3] = [
 
 pub(super) fn static_item(walker: &mut Walker<'_, '_>, item: &ItemStatic) {
     if matches!(item.mutability, StaticMutability::Mut(_)) && !walker.scope.test {
-        walker.hits.at(
+        walker.report(
             &rule::RUST_STATIC_MUT,
             place(item.ident.span()),
             "two threads may change it at once",
@@ -33,8 +33,8 @@ pub(super) fn call(walker: &mut Walker<'_, '_>, path: &str, span: Span) {
         rest.starts_with(|first: char| first.is_lowercase()) || rest == "File::open" || rest == "File::create"
     });
     let blocks = file || BLOCKING.contains(&path) || path.starts_with("reqwest::blocking::");
-    if walker.scope.in_async && blocks && !walker.is_explained(span) {
-        walker.hits.at(
+    if walker.scope.in_async && !walker.scope.main && blocks && !walker.is_explained(span) {
+        walker.report(
             &rule::RUST_BLOCKING_IN_ASYNC,
             place(span),
             format!("`{path}` stops the thread"),
@@ -43,7 +43,7 @@ pub(super) fn call(walker: &mut Walker<'_, '_>, path: &str, span: Span) {
     let last = path.rsplit("::").next().unwrap_or(path);
     let unbounded = last == "unbounded_channel" || (last == "unbounded" && path.contains("::"));
     if unbounded && !walker.is_explained(span) {
-        walker.hits.at(
+        walker.report(
             &rule::RUST_UNBOUNDED_CHANNEL,
             place(span),
             format!("nothing limits what waits in `{last}`"),
@@ -53,7 +53,12 @@ pub(super) fn call(walker: &mut Walker<'_, '_>, path: &str, span: Span) {
 
 /// `Command::new(…).output()` with the command of the standard library.
 pub(super) fn method(walker: &mut Walker<'_, '_>, call: &ExprMethodCall) {
-    if !walker.scope.in_async || walker.scope.test || !is_one_of(call, &["output", "status"]) || !call.args.is_empty() {
+    if !walker.scope.in_async
+        || walker.scope.main
+        || walker.scope.test
+        || !is_one_of(call, &["output", "status"])
+        || !call.args.is_empty()
+    {
         return;
     }
     let mut root: &Expr = &call.receiver;
@@ -66,8 +71,6 @@ pub(super) fn method(walker: &mut Walker<'_, '_>, call: &ExprMethodCall) {
         && !walker.is_explained(call.method.span())
     {
         let message = "the thread stops until the program has ended";
-        walker
-            .hits
-            .at(&rule::RUST_BLOCKING_IN_ASYNC, place(call.method.span()), message);
+        walker.report(&rule::RUST_BLOCKING_IN_ASYNC, place(call.method.span()), message);
     }
 }

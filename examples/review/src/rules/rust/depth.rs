@@ -56,6 +56,8 @@ pub(super) fn measure(tokens: TokenStream) -> usize {
             TokenTree::Punct(punct) => match punct.as_char() {
                 ';' => (level.run, level.open) = (0, 0),
                 ',' => level.run = 0,
+                // An attribute begins the next item or statement.
+                '#' if after_braces => (level.run, level.open) = (1, 0),
                 '<' | '|' => level.open += 1,
                 _ => {}
             },

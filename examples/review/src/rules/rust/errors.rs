@@ -3,7 +3,7 @@
 use proc_macro2::Span;
 use syn::{Expr, Pat, Stmt};
 
-use super::syntax::place;
+use super::syntax::{is_one_of, place};
 use super::walker::Walker;
 use crate::rules::catalog::rust as rule;
 
@@ -30,7 +30,9 @@ pub(super) fn statement(walker: &mut Walker<'_, '_>, stmt: &Stmt) {
         return;
     }
     match stmt {
-        Stmt::Expr(Expr::MethodCall(call), Some(_)) if call.method == "ok" && call.args.is_empty() => {
+        Stmt::Expr(Expr::MethodCall(call), Some(_))
+            if call.method == "ok" && call.args.is_empty() && !says_all_by_its_state(&call.receiver) =>
+        {
             drop_of(walker, call.method.span(), "`.ok()` turns the error into nothing");
         }
         Stmt::Local(local) if matches!(local.pat, Pat::Wild(_)) => {
@@ -44,9 +46,23 @@ pub(super) fn statement(walker: &mut Walker<'_, '_>, stmt: &Stmt) {
     }
 }
 
+/// A cell that is set already, an exchange that another thread won, a receiver that is gone: not failures.
+fn says_all_by_its_state(receiver: &Expr) -> bool {
+    let names = [
+        "set",
+        "compare_exchange",
+        "compare_exchange_weak",
+        "send",
+        "try_send",
+        "unbounded_send",
+        "try_lock",
+    ];
+    matches!(receiver, Expr::MethodCall(call) if is_one_of(call, &names))
+}
+
 fn drop_of(walker: &mut Walker<'_, '_>, span: Span, message: &str) {
     if !walker.is_explained(span) {
-        walker.hits.at(&rule::RUST_SWALLOWED_ERROR, place(span), message);
+        walker.report(&rule::RUST_SWALLOWED_ERROR, place(span), message);
     }
 }
 

@@ -27,7 +27,7 @@ pub(super) fn block(walker: &mut Walker<'_, '_>, block: &Block) {
             finder.visit_stmt(later);
             if finder.awaits {
                 let message = format!("`{guard}` is held until the end of its block, and a task may wait in between");
-                walker.hits.at(&rule::RUST_LOCK_ACROSS_AWAIT, place(span), message);
+                walker.report(&rule::RUST_LOCK_ACROSS_AWAIT, place(span), message);
             }
             // Dropped, moved away, or reported once.
             if finder.awaits || finder.given_away {
@@ -57,7 +57,7 @@ pub(super) fn scrutinee(
     look_inside(&mut inside);
     if inside.awaits {
         let message = "the guard lives as long as what is done with its value, and a task may wait in there";
-        walker.hits.at(&rule::RUST_LOCK_ACROSS_AWAIT, place(span), message);
+        walker.report(&rule::RUST_LOCK_ACROSS_AWAIT, place(span), message);
     }
 }
 
@@ -76,9 +76,7 @@ pub(super) fn awaited(walker: &mut Walker<'_, '_>, wait: &ExprAwait) {
     while let Expr::MethodCall(inner) = receiver {
         if is_lock(inner) && (unwrapped || inner.method == "lock") {
             let message = "the guard lives to the end of the statement, and the task waits in it";
-            walker
-                .hits
-                .at(&rule::RUST_LOCK_ACROSS_AWAIT, place(inner.method.span()), message);
+            walker.report(&rule::RUST_LOCK_ACROSS_AWAIT, place(inner.method.span()), message);
             return;
         }
         unwrapped = is_one_of(inner, &["unwrap", "expect"]);

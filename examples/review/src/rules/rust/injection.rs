@@ -55,7 +55,7 @@ pub(super) fn method(walker: &mut Walker<'_, '_>, call: &ExprMethodCall) {
             .is_some_and(|flag| flag == "-c" || flag == "/C" || flag == "/c")
         && starts_a_shell(&before.receiver)
     {
-        walker.hits.at(
+        walker.report(
             &rule::RUST_SHELL_COMMAND,
             place(call.method.span()),
             "a value becomes a part of the command",
@@ -86,7 +86,7 @@ fn statement(walker: &mut Walker<'_, '_>, argument: &Expr, span: Span) {
     ]
     .contains(&first.as_str());
     if is_sql && !pastes_constants_only(argument) && !walker.is_explained(span) {
-        walker.hits.at(
+        walker.report(
             &rule::RUST_SQL_FORMAT,
             place(span),
             "a value becomes a part of the statement",

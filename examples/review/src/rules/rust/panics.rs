@@ -18,7 +18,7 @@ pub(super) fn method(walker: &mut Walker<'_, '_>, call: &ExprMethodCall) {
         return;
     }
     if unwraps {
-        walker.hits.at(
+        walker.report(
             &rule::RUST_UNWRAP,
             place(span),
             "the caller cannot handle what makes this panic",
@@ -26,7 +26,7 @@ pub(super) fn method(walker: &mut Walker<'_, '_>, call: &ExprMethodCall) {
     } else if let Some(message) = call.args.first().and_then(string)
         && message.split_whitespace().count() < 2
     {
-        walker.hits.at(
+        walker.report(
             &rule::RUST_EXPECT,
             place(span),
             format!("\"{message}\" does not say what was expected"),
@@ -41,14 +41,14 @@ pub(super) fn macro_call(walker: &mut Walker<'_, '_>, mac: &Macro, name: &str) {
     };
     match name {
         "todo" | "unimplemented" if !walker.scope.test => {
-            walker.hits.at(
+            walker.report(
                 &rule::RUST_TODO,
                 place(span),
                 format!("`{name}!` panics when it is reached"),
             );
         }
         "panic" if may_panic(walker) && !walker.is_explained(span) => {
-            walker.hits.at(
+            walker.report(
                 &rule::RUST_PANIC,
                 place(span),
                 "the caller cannot handle this panic, nor read of it",
@@ -60,7 +60,7 @@ pub(super) fn macro_call(walker: &mut Walker<'_, '_>, mac: &Macro, name: &str) {
 
 /// Whether a panic here would surprise a caller.
 fn may_panic(walker: &Walker<'_, '_>) -> bool {
-    walker.in_library() && !walker.scope.constant && !walker.scope.panics_documented
+    walker.in_library() && !walker.scope.constant && !walker.scope.panics_documented && !walker.scope.safety_documented
 }
 
 /// Values whose `unwrap` says nothing about the input.

@@ -5,7 +5,6 @@ use syn::{Block, FnArg, Signature};
 
 use super::syntax::{line, place};
 use super::walker::Walker;
-use crate::finding::Severity;
 use crate::rules::catalog::rust as rule;
 
 /// Lines of code; blank lines and comments do not count.
@@ -29,9 +28,7 @@ pub(super) fn function(walker: &mut Walker<'_, '_>, sig: &Signature, block: &Blo
         .count();
     if lines > LINES_MAX {
         let message = format!("`{}` has {lines} lines of code", sig.ident);
-        walker
-            .hits
-            .on(&rule::RUST_LONG_FUNCTION, Severity::Low, at, end, message);
+        walker.report_on(&rule::RUST_LONG_FUNCTION, at, end, message);
     }
     let parameters = sig
         .inputs
@@ -40,7 +37,7 @@ pub(super) fn function(walker: &mut Walker<'_, '_>, sig: &Signature, block: &Blo
         .count();
     if parameters > PARAMETERS_MAX && !walker.scope.trait_impl && sig.abi.is_none() {
         let message = format!("`{}` takes {parameters} values", sig.ident);
-        walker.hits.at(&rule::RUST_MANY_PARAMETERS, at, message);
+        walker.report(&rule::RUST_MANY_PARAMETERS, at, message);
     }
 }
 
@@ -48,12 +45,12 @@ pub(super) fn function(walker: &mut Walker<'_, '_>, sig: &Signature, block: &Blo
 pub(super) fn nesting(walker: &mut Walker<'_, '_>, depth: usize, span: Span) {
     if depth == NESTING_MAX + 1 && !walker.scope.test {
         let message = format!("this stands inside {NESTING_MAX} other branches and loops");
-        walker.hits.at(&rule::RUST_DEEP_NESTING, place(span), message);
+        walker.report(&rule::RUST_DEEP_NESTING, place(span), message);
     }
 }
 
 /// One finding for all public items of the file that nobody described.
-pub(super) fn undocumented(walker: Walker<'_, '_>) {
+pub(super) fn undocumented(mut walker: Walker<'_, '_>) {
     let counts = |at: &&(String, crate::file::Place)| walker.hits.file.counts(at.1.line, at.1.line);
     let found: Vec<&(String, crate::file::Place)> = walker.undocumented.iter().filter(counts).collect();
     let Some((_, at)) = found.first() else { return };
@@ -61,7 +58,7 @@ pub(super) fn undocumented(walker: Walker<'_, '_>) {
     if found.len() > NAMED {
         names.push(format!("and {} more", found.len() - NAMED));
     }
-    walker.hits.at(
+    walker.report(
         &rule::RUST_UNDOCUMENTED,
         *at,
         format!("without documentation: {}", names.join(", ")),

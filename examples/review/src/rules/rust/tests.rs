@@ -56,6 +56,8 @@ fn panics_in_library_code() {
         "const fn f(a: u8) { if a == 0 { panic!(\"zero\") } }",
         "fn f() { todo!() } //! todo",
         "fn f() -> u8 { self.unwrap_or(1) }",
+        "#[expect(clippy::unwrap_used, reason = \"it is there\")]\nfn f(a: Option<u8>) -> u8 { a.unwrap() }",
+        "#![allow(clippy::unwrap_used)]\nfn f(a: Option<u8>) -> u8 { a.unwrap() }\nfn g() { panic!() } //! panic",
     ]);
     check_sample(
         Role::Program,

@@ -17,12 +17,12 @@ pub(super) fn function(walker: &mut Walker<'_, '_>, attrs: &[Attribute], sig: &S
         .any(|attr| attr.path().is_ident("ignore") && matches!(attr.meta, Meta::Path(_)));
     if ignored && !walker.is_explained(span) {
         let message = format!("`{}` is not run, and nothing says why", sig.ident);
-        walker.hits.at(&rule::RUST_IGNORED_TEST, place(span), message);
+        walker.report(&rule::RUST_IGNORED_TEST, place(span), message);
     }
     // With cases in its attributes the function is more than its body.
     let parameterless = sig.inputs.is_empty();
     if parameterless && block.stmts.iter().all(is_vacuous) && !has_comment(walker, block) {
-        walker.hits.at(
+        walker.report(
             &rule::RUST_VACUOUS_TEST,
             place(span),
             format!("`{}` checks nothing", sig.ident),
@@ -39,7 +39,7 @@ pub(super) fn call(walker: &mut Walker<'_, '_>, path: &str, span: Span) {
     let text = walker.hits.file.text();
     let moved_clock = path.starts_with("tokio") && (text.contains("start_paused") || text.contains("time::pause()"));
     if !moved_clock && !walker.is_explained(span) {
-        walker.hits.at(
+        walker.report(
             &rule::RUST_SLEEPING_TEST,
             place(span),
             format!("`{path}` hopes that the time is enough"),

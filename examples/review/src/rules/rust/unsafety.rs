@@ -13,7 +13,7 @@ pub(super) fn block(walker: &mut Walker<'_, '_>, block: &ExprUnsafe) {
     let argued = is_argued(walker, span) || speaks_of_safety(&walker.hits.file.comment_on(first_inside));
     // An unsafe function that lists its conditions has given the argument for its inside.
     if !argued && !walker.scope.safety_documented && !walker.scope.test {
-        walker.hits.at(
+        walker.report(
             &rule::RUST_UNSAFE_WITHOUT_SAFETY,
             place(span),
             "nothing says why this is sound",
@@ -28,9 +28,7 @@ pub(super) fn implementation(walker: &mut Walker<'_, '_>, item: &ItemImpl) {
         && !walker.scope.test
     {
         let message = "nothing says why the type keeps what the trait promises";
-        walker
-            .hits
-            .at(&rule::RUST_UNSAFE_WITHOUT_SAFETY, place(token.span), message);
+        walker.report(&rule::RUST_UNSAFE_WITHOUT_SAFETY, place(token.span), message);
     }
 }
 
@@ -42,9 +40,7 @@ pub(super) fn function(walker: &mut Walker<'_, '_>, attrs: &[Attribute], vis: &V
         && !docs(attrs).to_ascii_lowercase().contains("safety")
     {
         let message = format!("what a caller of `{}` must see to is not written down", sig.ident);
-        walker
-            .hits
-            .at(&rule::RUST_UNSAFE_FN_DOCS, place(sig.ident.span()), message);
+        walker.report(&rule::RUST_UNSAFE_FN_DOCS, place(sig.ident.span()), message);
     }
 }
 
@@ -56,7 +52,7 @@ pub(super) fn call(walker: &mut Walker<'_, '_>, path: &str, span: Span) {
         "core::mem::transmute_copy",
     ];
     if transmutes.contains(&path) && !walker.scope.test && !walker.scope.safety_documented && !is_argued(walker, span) {
-        walker.hits.at(
+        walker.report(
             &rule::RUST_TRANSMUTE,
             place(span),
             "nothing says why both types are laid out alike",

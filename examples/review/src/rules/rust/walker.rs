@@ -6,9 +6,11 @@ use syn::visit::{self, Visit};
 use syn::{Attribute, Expr, Token, Visibility};
 
 use super::imports::Imports;
+use super::lints::Off;
 use super::{concurrency, errors, guards, hygiene, injection, panics, shape, syntax, tests_quality, unsafety};
 use crate::file::Place;
 use crate::language::Role;
+use crate::rules::Rule;
 use crate::rules::hits::Hits;
 
 /// The walk's place in the tree.
@@ -35,6 +37,8 @@ pub(super) struct Scope {
     pub(super) in_loop: bool,
     /// Control flow around this place, within the function.
     pub(super) nesting: usize,
+    /// What the author has switched off around this place.
+    off: Off,
 }
 
 pub(super) struct Walker<'h, 'f> {
@@ -54,6 +58,7 @@ pub(super) fn walk(hits: &mut Hits<'_>, tree: &syn::File) {
         hits,
         scope: Scope {
             test,
+            off: Off::default().with(&tree.attrs),
             ..Scope::default()
         },
         imports: Imports::of(tree),
@@ -69,9 +74,29 @@ impl Walker<'_, '_> {
         self.hits.file.role == Role::Library && !self.scope.test && !self.scope.main
     }
 
-    /// Whether a comment speaks of the line, so that somebody has thought about it.
+    /// Records a finding, unless the author has switched the lint off that looks for the same.
+    pub(super) fn report(&mut self, rule: &'static Rule, place: Place, message: impl Into<String>) {
+        if !self.scope.off.has(rule) {
+            self.hits.at(rule, place, message);
+        }
+    }
+
+    /// Records a finding about lines up to `end_line`, likewise.
+    pub(super) fn report_on(&mut self, rule: &'static Rule, place: Place, end_line: u32, message: String) {
+        if !self.scope.off.has(rule) {
+            self.hits.on(rule, rule.severity, place, end_line, message);
+        }
+    }
+
+    /// Whether a comment speaks of the place, so that somebody has thought about it: on the line, or above the lines that
+    /// a statement may take to get there.
     pub(super) fn is_explained(&self, span: Span) -> bool {
-        !self.hits.file.comment_about(syntax::line(span)).trim().is_empty()
+        let file = self.hits.file;
+        let here = syntax::line(span);
+        let mut above = (here.saturating_sub(3)..here)
+            .rev()
+            .take_while(|number| file.is_code_line(*number) || file.is_comment_line(*number));
+        !file.comment_on(here).trim().is_empty() || above.any(|number| file.is_comment_line(number))
     }
 
     /// Looks at the inside with another scope.
@@ -81,9 +106,11 @@ impl Walker<'_, '_> {
         self.scope = outer;
     }
 
-    fn for_tests(&self, attrs: &[Attribute]) -> Scope {
+    /// The scope inside an item with these attributes.
+    fn inside(&self, attrs: &[Attribute]) -> Scope {
         Scope {
             test: self.scope.test || syntax::is_test_item(attrs),
+            off: self.scope.off.with(attrs),
             ..self.scope
         }
     }
@@ -99,7 +126,7 @@ impl Walker<'_, '_> {
             main: sig.ident == "main",
             in_loop: false,
             nesting: 0,
-            ..self.for_tests(attrs)
+            ..self.inside(attrs)
         }
     }
 
@@ -115,6 +142,14 @@ impl Walker<'_, '_> {
 
     /// Remembers a public item that nobody described.
     fn document(&mut self, attrs: &[Attribute], vis: &Visibility, kind: &str, ident: &syn::Ident) {
+        if self
+            .scope
+            .off
+            .with(attrs)
+            .has(&crate::rules::catalog::rust::RUST_UNDOCUMENTED)
+        {
+            return;
+        }
         if matches!(vis, Visibility::Public(_))
             && self.in_library()
             && !syntax::is_test_item(attrs)
@@ -173,7 +208,7 @@ const EXPRESSION_MACROS: [&str; 36] = [
 impl<'ast> Visit<'ast> for Walker<'_, '_> {
     fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
         let tests = item.ident == "tests" || item.ident == "test";
-        let scope = self.for_tests(&item.attrs);
+        let scope = self.inside(&item.attrs);
         self.within(
             Scope {
                 test: scope.test || tests,
@@ -228,16 +263,14 @@ impl<'ast> Visit<'ast> for Walker<'_, '_> {
         let scope = Scope {
             drop: of("Drop"),
             trait_impl: item.trait_.is_some(),
-            ..self.for_tests(&item.attrs)
+            ..self.inside(&item.attrs)
         };
         self.within(scope, |walker| visit::visit_item_impl(walker, item));
     }
 
     fn visit_item_trait(&mut self, item: &'ast syn::ItemTrait) {
         self.document(&item.attrs, &item.vis, "trait", &item.ident);
-        self.within(self.for_tests(&item.attrs), |walker| {
-            visit::visit_item_trait(walker, item)
-        });
+        self.within(self.inside(&item.attrs), |walker| visit::visit_item_trait(walker, item));
     }
 
     fn visit_item_struct(&mut self, item: &'ast syn::ItemStruct) {
@@ -260,7 +293,7 @@ impl<'ast> Visit<'ast> for Walker<'_, '_> {
         self.within(
             Scope {
                 constant: true,
-                ..self.for_tests(&item.attrs)
+                ..self.inside(&item.attrs)
             },
             |walker| visit::visit_item_const(walker, item),
         );
@@ -272,7 +305,7 @@ impl<'ast> Visit<'ast> for Walker<'_, '_> {
         self.within(
             Scope {
                 constant: true,
-                ..self.for_tests(&item.attrs)
+                ..self.inside(&item.attrs)
             },
             |walker| visit::visit_item_static(walker, item),
         );
@@ -291,6 +324,8 @@ impl<'ast> Visit<'ast> for Walker<'_, '_> {
     fn visit_expr_closure(&mut self, closure: &'ast syn::ExprClosure) {
         let scope = Scope {
             in_async: closure.asyncness.is_some(),
+            // What a closure does is often the load of a test, not its way of waiting.
+            test_function: false,
             in_loop: false,
             ..self.scope
         };
@@ -368,7 +403,7 @@ impl<'ast> Visit<'ast> for Walker<'_, '_> {
                 .last()
                 .map_or_else(Span::call_site, |last| last.ident.span());
             concurrency::call(self, &resolved, span);
-            hygiene::call(self, &resolved, span);
+            hygiene::call(self, call, &resolved, span);
             unsafety::call(self, &resolved, span);
             tests_quality::call(self, &resolved, span);
             injection::call(self, call, &resolved, span);
