@@ -13,6 +13,7 @@ use crate::language::{Language, Role};
 use crate::limits;
 use crate::lines::LineSet;
 use crate::path::RawPath;
+use crate::secret;
 use crate::source::{Loaded, Piece};
 
 /// A file as the rules see it.
@@ -90,7 +91,8 @@ impl SourceFile {
         for piece in pieces {
             file.append(&piece);
         }
-        file.redactions = crate::rules::secret_ranges(&file);
+        let secrets = secret::find(&file.text, file.language, file.role);
+        file.redactions = secrets.into_iter().map(|secret| secret.range).collect();
         Some(file)
     }
 

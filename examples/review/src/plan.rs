@@ -1,13 +1,9 @@
 //! Splits a source into assignments: one file, or the whole, and one concern.
 
-mod skip;
-
 use std::ops::Range;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-pub use skip::{SkipReason, Skipped, skip_by_name};
 
 use crate::error::Error;
 use crate::file::SourceFile;
@@ -17,6 +13,7 @@ use crate::limits;
 use crate::lines::LineSet;
 use crate::path::RawPath;
 use crate::rules;
+use crate::skip::{self, SkipReason, Skipped};
 use crate::source::{Content, Entry, Listing, Source};
 
 /// What one reviewer is given.

@@ -20,8 +20,9 @@ use crate::finding::{Concern, Finding, Severity, merge};
 use crate::git::Commit;
 use crate::limits;
 use crate::path::RawPath;
-use crate::plan::{Reviewer, SkipReason, Skipped};
+use crate::plan::Reviewer;
 use crate::rules::{RULES_VERSION, by_id};
+use crate::skip::{SkipReason, Skipped};
 use crate::source::Source;
 
 /// The form of the JSON report. It grows when a field changes its meaning or goes.

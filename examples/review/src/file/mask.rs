@@ -71,14 +71,14 @@ fn step(scan: &mut Scan<'_>, syntax: Syntax) {
                 }
             }
             if scan.starts(b"#") {
-                scan.to_line_end(Part::Comment);
+                scan.until_line_end(Part::Comment);
             } else {
                 scan.either_quote(true);
             }
         }
         Syntax::Shell | Syntax::Hash => {
             if scan.starts(b"#") && scan.at_word_start() {
-                scan.to_line_end(Part::Comment);
+                scan.until_line_end(Part::Comment);
             } else if scan.starts(b"'") && syntax == Syntax::Shell {
                 scan.quoted(b'\'', false, true);
             } else if scan.starts(b"\"") && syntax == Syntax::Shell {
@@ -90,7 +90,7 @@ fn step(scan: &mut Scan<'_>, syntax: Syntax) {
         }
         Syntax::Sql => {
             if scan.starts(b"--") {
-                scan.to_line_end(Part::Comment);
+                scan.until_line_end(Part::Comment);
             } else if scan.starts(b"/*") {
                 scan.block(b"*/", false);
             } else if scan.starts(b"'") {
@@ -140,7 +140,7 @@ impl Scan<'_> {
         self.parts.resize(self.at, part);
     }
 
-    fn to_line_end(&mut self, part: Part) {
+    fn until_line_end(&mut self, part: Part) {
         let length = self
             .rest()
             .iter()
@@ -151,7 +151,7 @@ impl Scan<'_> {
 
     fn slash_comments(&mut self, nested: bool) -> bool {
         if self.starts(b"//") {
-            self.to_line_end(Part::Comment);
+            self.until_line_end(Part::Comment);
         } else if self.starts(b"/*") {
             self.block(b"*/", nested);
         } else {

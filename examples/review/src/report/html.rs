@@ -278,7 +278,7 @@ struct Prose<'a>(&'a str);
 
 impl fmt::Display for Prose<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let paired = self.0.matches('`').count() % 2 == 0;
+        let paired = self.0.matches('`').count().is_multiple_of(2);
         if !paired {
             return Escaped(self.0).fmt(f);
         }

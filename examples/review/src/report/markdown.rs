@@ -148,7 +148,7 @@ fn longest_run(text: &str) -> usize {
 /// Text that came from the repository or a model, so that it is shown and does nothing. Pairs of single backticks, as our
 /// own messages have them, set code apart; any other use of them could open code that ends anywhere on the page.
 fn text(text: &str) -> String {
-    let paired = text.matches('`').count() % 2 == 0 && !text.contains("``");
+    let paired = text.matches('`').count().is_multiple_of(2) && !text.contains("``");
     let mut shown = String::with_capacity(text.len());
     let mut in_code = false;
     for character in text.chars() {

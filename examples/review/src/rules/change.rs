@@ -42,7 +42,7 @@ impl ChangedFile {
         let first_line = change
             .and_then(|change| change.added.ranges().first().copied())
             .map_or(1, |(start, _)| start);
-        let generated = crate::plan::skip_by_name(&entry.path).is_some();
+        let generated = crate::skip::by_name(&entry.path).is_some();
         Some(Self {
             path: entry.path.clone(),
             added: change.map_or(0, |change| change.added.len()),

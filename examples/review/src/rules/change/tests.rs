@@ -6,7 +6,7 @@ fn file(path: &str, added: usize) -> ChangedFile {
         added,
         language: Language::of(&path.into()),
         role: Role::of(&path.into(), |_| false),
-        unreadable: crate::plan::skip_by_name(&path.into()).is_some(),
+        unreadable: crate::skip::by_name(&path.into()).is_some(),
         adds_test: false,
         first_line: 7,
     }

@@ -201,13 +201,15 @@ fn what_cannot_be_parsed_is_said() {
     assert_eq!(found_as(Role::Library, "#!/bin/x\nfn f() { todo!() }"), ["rust-todo@2"]);
 }
 
+type Shape = (&'static str, Box<dyn Fn(usize) -> String>);
+
 /// Files made to overflow the stack of a parser that walks down them: each must be parsed or refused.
 #[test]
 fn deep_files_do_not_overflow_the_stack() {
     let just_below = limits::SYNTAX_DEPTH_MAX - 40;
     let brackets = just_below / 6;
     let wrap = |inside: &str| format!("fn f() {{ let x = {inside}; }}");
-    let shapes: Vec<(&str, Box<dyn Fn(usize) -> String>)> = vec![
+    let shapes: Vec<Shape> = vec![
         ("prefix", Box::new(move |n| wrap(&format!("{}x", "!".repeat(n))))),
         ("reference", Box::new(move |n| wrap(&format!("{}x", "& ".repeat(n))))),
         ("sum", Box::new(move |n| wrap(&format!("x{}", "+x".repeat(n / 2))))),

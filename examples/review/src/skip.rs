@@ -106,7 +106,7 @@ const LOCK_FILES: [&[u8]; 20] = [
 ];
 
 /// What the name alone tells.
-pub fn skip_by_name(path: &RawPath) -> Option<SkipReason> {
+pub fn by_name(path: &RawPath) -> Option<SkipReason> {
     let name = path.file_name();
     let has_ending = |ending: &[u8]| name.len() > ending.len() && name.ends_with(ending);
     if path
@@ -161,7 +161,7 @@ const BINARY_ENDINGS: [&str; 46] = [
 ];
 
 /// What the listing tells.
-pub(super) fn by_listing(entry: &Entry) -> Option<SkipReason> {
+pub fn by_listing(entry: &Entry) -> Option<SkipReason> {
     match entry.kind {
         EntryKind::Link => Some(SkipReason::Link),
         EntryKind::Submodule => Some(SkipReason::Submodule),
@@ -173,7 +173,7 @@ pub(super) fn by_listing(entry: &Entry) -> Option<SkipReason> {
                 .is_some_and(|change| change.added.is_empty() && !change.binary);
             let large = entry.size.is_some_and(|size| size > limits::FILE_BYTES_MAX);
             // What a name says is more telling than the size.
-            skip_by_name(&entry.path)
+            by_name(&entry.path)
                 .or(nothing.then_some(SkipReason::NothingAdded))
                 .or(large.then_some(SkipReason::TooLarge))
         }
@@ -181,7 +181,7 @@ pub(super) fn by_listing(entry: &Entry) -> Option<SkipReason> {
 }
 
 /// What loading told.
-pub(super) fn by_content(loaded: &Loaded) -> Option<SkipReason> {
+pub fn by_content(loaded: &Loaded) -> Option<SkipReason> {
     match loaded {
         Loaded::Whole(_) | Loaded::Pieces(_) => None,
         Loaded::TooLarge => Some(SkipReason::TooLarge),
@@ -195,7 +195,7 @@ const HEAD_LINES: usize = 12;
 const LINE_BYTES_MAX: usize = 5_000;
 
 /// What the text tells.
-pub(super) fn by_text(file: &SourceFile) -> Option<SkipReason> {
+pub fn by_text(file: &SourceFile) -> Option<SkipReason> {
     if file
         .lines()
         .take(HEAD_LINES)
