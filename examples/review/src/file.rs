@@ -238,10 +238,23 @@ impl SourceFile {
         // A long span is shown by its beginning.
         let end = end.min(start.saturating_add(3));
         let from = start.saturating_sub(2).max(1);
-        let lines = (from..=end.saturating_add(2)).filter_map(|number| self.line(number));
-        let shown = lines.map(|line| ExcerptLine {
+        let lines: Vec<Line<'_>> = (from..=end.saturating_add(2))
+            .filter_map(|number| self.line(number))
+            .collect();
+        // Deeply nested code is shown from its own margin.
+        let indent = |line: &Line<'_>| line.text.chars().take_while(|character| *character == ' ').count();
+        let margin = lines
+            .iter()
+            .filter(|line| !line.text.trim().is_empty())
+            .map(indent)
+            .min()
+            .unwrap_or(0);
+        let shown = lines.into_iter().map(|line| ExcerptLine {
             number: line.number,
-            text: tidy(&self.redacted(line), limits::EXCERPT_CHARS_MAX),
+            text: tidy(
+                self.redacted(line).get(margin..).unwrap_or_default(),
+                limits::EXCERPT_CHARS_MAX,
+            ),
             marked: (start..=end).contains(&line.number),
         });
         shown.collect()

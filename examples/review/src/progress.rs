@@ -119,6 +119,8 @@ impl Progress {
     /// Takes the bars away.
     pub fn clear(&self) {
         if let Self::Bars(bars) = self {
+            // A bar that is dropped unfinished would draw itself once more.
+            bars.by_agent.values().for_each(ProgressBar::finish_and_clear);
             drop(bars.all.clear());
         }
     }

@@ -119,6 +119,14 @@ fn suppressions_name_rules_a_line_and_a_reason() {
 }
 
 #[test]
+fn an_excerpt_is_shown_from_its_margin() {
+    let text = "{\n    {\n        a(\n\n            b)\n    }\n}\n";
+    let file = SourceFile::of_text("a.c", Role::Library, text).unwrap();
+    let shown: Vec<String> = file.excerpt(4, 4).into_iter().map(|line| line.text).collect();
+    assert_eq!(shown, ["{", "    a(", "", "        b)", "}"]);
+}
+
+#[test]
 fn what_is_no_text_is_no_file() {
     assert!(SourceFile::new(&"a".into(), Role::Library, Loaded::Whole(b"a\0b".to_vec()), None).is_none());
     assert!(SourceFile::new(&"a".into(), Role::Library, Loaded::Missing, None).is_none());
