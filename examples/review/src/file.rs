@@ -41,7 +41,16 @@ struct LineSpan {
     number: u32,
     /// In the text, without the line end.
     bytes: Range<usize>,
+    /// Whether code or a string stands on it.
+    code: bool,
+    /// The comments on it, as far as a rule reads them.
+    comment: String,
 }
+
+/// What a rule reads of the comments on one line.
+const COMMENT_CHARS_MAX: usize = 1_000;
+/// Lines of comment above a line that speak of it.
+const COMMENT_LINES_MAX: u32 = 40;
 
 /// A line of a file.
 #[derive(Clone, Copy, Debug)]
@@ -92,7 +101,7 @@ impl SourceFile {
             file.append(&piece);
         }
         let secrets = secret::find(&file.text, file.language, file.role);
-        file.redactions = secrets.into_iter().map(|secret| secret.range).collect();
+        file.redactions = merged(secrets.into_iter().map(|secret| secret.range).collect());
         Some(file)
     }
 
@@ -111,7 +120,7 @@ impl SourceFile {
         // A byte order mark belongs to the encoding, not to the first line.
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         let mut number = piece.first_line.max(1);
-        let piece_start = self.text.len();
+        let (piece_start, first_line) = (self.text.len(), self.lines.len());
         for line in text.split_inclusive('\n') {
             let start = self.text.len();
             let content = line.strip_suffix('\n').unwrap_or(line);
@@ -119,6 +128,8 @@ impl SourceFile {
             self.lines.push(LineSpan {
                 number,
                 bytes: start..start + content.len(),
+                code: false,
+                comment: String::new(),
             });
             self.text.push_str(content);
             self.text.push('\n');
@@ -126,6 +137,18 @@ impl SourceFile {
         }
         let added = self.text.get(piece_start..).unwrap_or_default();
         self.parts.extend(mask::parts(added, self.language.syntax()));
+        // Told once for each line: rules ask again and again, and a line may be as long as the file.
+        for line in self.lines.iter_mut().skip(first_line) {
+            let text = self.text.get(line.bytes.clone()).unwrap_or_default();
+            let part = |at: usize| self.parts.get(line.bytes.start + at).copied().unwrap_or(Part::Code);
+            let visible = |(at, character): (usize, char)| !character.is_whitespace() && part(at) != Part::Comment;
+            line.code = text.char_indices().any(visible);
+            let comments = text.char_indices().filter(|(at, _)| part(*at) == Part::Comment);
+            line.comment = comments
+                .map(|(_, character)| character)
+                .take(COMMENT_CHARS_MAX)
+                .collect();
+        }
     }
 
     /// The text; every line ends in a newline.
@@ -144,13 +167,18 @@ impl SourceFile {
 
     /// The line with this number, if it is here.
     pub fn line(&self, number: u32) -> Option<Line<'_>> {
-        let at = self.lines.binary_search_by_key(&number, |line| line.number).ok()?;
-        let line = self.lines.get(at)?;
+        let line = self.span(number)?;
+        let text = self.text.get(line.bytes.clone())?;
         Some(Line {
             number,
             start: line.bytes.start,
-            text: self.text.get(line.bytes.clone())?,
+            text,
         })
+    }
+
+    fn span(&self, number: u32) -> Option<&LineSpan> {
+        self.lines
+            .get(self.lines.binary_search_by_key(&number, |line| line.number).ok()?)
     }
 
     /// Which kind of text stands at a byte offset.
@@ -160,20 +188,30 @@ impl SourceFile {
 
     /// The line and column of a byte offset.
     pub fn place(&self, offset: usize) -> Place {
-        let at = self
-            .lines
-            .partition_point(|line| line.bytes.start <= offset)
-            .saturating_sub(1);
-        let Some(line) = self.lines.get(at) else {
+        let Some(line) = self.span_at(offset) else {
             return Place { line: 1, column: 1 };
         };
         let before = self.text.get(line.bytes.start..offset).unwrap_or_default();
+        let column = u32::try_from(before.chars().count())
+            .unwrap_or(u32::MAX)
+            .saturating_add(1);
         Place {
             line: line.number,
-            column: u32::try_from(before.chars().count())
-                .unwrap_or(u32::MAX)
-                .saturating_add(1),
+            column,
         }
+    }
+
+    /// The line of a byte offset; cheaper than its place.
+    pub fn line_at(&self, offset: usize) -> u32 {
+        self.span_at(offset).map_or(1, |line| line.number)
+    }
+
+    fn span_at(&self, offset: usize) -> Option<&LineSpan> {
+        self.lines.get(
+            self.lines
+                .partition_point(|line| line.bytes.start <= offset)
+                .saturating_sub(1),
+        )
     }
 
     /// Whether a finding on these lines, both included, belongs to the review.
@@ -188,49 +226,28 @@ impl SourceFile {
 
     /// Whether the line holds nothing but a comment.
     pub fn is_comment_line(&self, number: u32) -> bool {
-        self.line(number).is_some_and(|line| {
-            let mut solid = self.solid(line).peekable();
-            solid.peek().is_some() && solid.all(|part| part == Part::Comment)
-        })
+        self.span(number)
+            .is_some_and(|line| !line.code && !line.comment.trim().is_empty())
     }
 
     /// Whether the line holds code or a string.
     pub fn is_code_line(&self, number: u32) -> bool {
-        self.line(number)
-            .is_some_and(|line| self.solid(line).any(|part| part != Part::Comment))
+        self.span(number).is_some_and(|line| line.code)
     }
 
-    /// The comments on a line, without what stands around them.
-    pub fn comment_on(&self, number: u32) -> String {
-        let Some(line) = self.line(number) else {
-            return String::new();
-        };
-        let in_comment = |at: &usize| self.part_at(line.start + at) == Part::Comment;
-        line.text
-            .char_indices()
-            .filter(|(at, _)| in_comment(at))
-            .map(|(_, character)| character)
-            .collect()
+    /// The comments on a line, without what stands around them; the beginning of very long ones.
+    pub fn comment_on(&self, number: u32) -> &str {
+        self.span(number).map_or("", |line| &line.comment)
     }
 
     /// The comment that speaks of a line: on the line itself or in the lines directly above it.
     pub fn comment_about(&self, number: u32) -> String {
         let mut comments = vec![self.comment_on(number)];
-        let mut above = number;
-        while above > 1 && self.is_comment_line(above - 1) {
-            above -= 1;
-            comments.push(self.comment_on(above));
-        }
+        let highest = number.saturating_sub(COMMENT_LINES_MAX).max(1);
+        let above = (highest..number).rev().take_while(|above| self.is_comment_line(*above));
+        comments.extend(above.map(|above| self.comment_on(above)));
         comments.reverse();
         comments.join("\n")
-    }
-
-    fn solid<'a>(&'a self, line: Line<'a>) -> impl Iterator<Item = Part> + 'a {
-        let visible = line
-            .text
-            .char_indices()
-            .filter(|(_, character)| !character.is_whitespace());
-        visible.map(move |(at, _)| self.part_at(line.start + at))
     }
 
     /// The lines from `start` to `end` with up to two around them, secrets blacked out.
@@ -262,7 +279,12 @@ impl SourceFile {
 
     /// A line as it may leave this machine.
     pub fn redacted(&self, line: Line<'_>) -> String {
-        let hidden = |at: usize| self.redactions.iter().any(|range| range.contains(&(line.start + at)));
+        let hidden = |at: usize| {
+            let next = self.redactions.partition_point(|range| range.end <= line.start + at);
+            self.redactions
+                .get(next)
+                .is_some_and(|range| range.start <= line.start + at)
+        };
         line.text
             .char_indices()
             .map(|(at, character)| if hidden(at) { '█' } else { character })
@@ -273,6 +295,19 @@ impl SourceFile {
     pub fn allows(&self) -> Vec<Allow> {
         allow::find(self)
     }
+}
+
+/// The same ranges, sorted and without overlaps.
+fn merged(mut ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    ranges.sort_by_key(|range| range.start);
+    let mut merged: Vec<Range<usize>> = Vec::with_capacity(ranges.len());
+    for range in ranges {
+        match merged.last_mut() {
+            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+            Some(_) | None => merged.push(range),
+        }
+    }
+    merged
 }
 
 /// Whether git would call it binary: a NUL in the first 8,000 bytes.

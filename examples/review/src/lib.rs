@@ -51,7 +51,7 @@
 //! # Modules
 //!
 //! Each uses only those above it. What a review works on: [`limits`], [`path`], [`lines`], [`error`], [`files`], [`language`],
-//! [`finding`], [`diff`], [`git`], [`source`], [`secret`], [`file`], [`skip`]. What it does: [`rules`], [`plan`], [`report`],
+//! [`finding`], [`diff`], [`git`], [`source`], [`secret`], [`file`](mod@file), [`skip`]. What it does: [`rules`], [`plan`], [`report`],
 //! [`review`]. The hive: [`agents`], [`progress`], [`cli`].
 
 pub mod limits;

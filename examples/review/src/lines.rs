@@ -8,29 +8,6 @@ use serde::{Deserialize, Serialize};
 pub struct LineSet(Vec<(u32, u32)>);
 
 impl LineSet {
-    /// Adds one line. Lines are cheap to add in growing order.
-    pub fn insert(&mut self, line: u32) {
-        match self.0.last_mut() {
-            Some((_, end)) if *end == line => {}
-            Some((_, end)) if end.checked_add(1) == Some(line) => *end = line,
-            Some((_, end)) if *end > line => self.insert_out_of_order(line),
-            Some(_) | None => self.0.push((line, line)),
-        }
-    }
-
-    fn insert_out_of_order(&mut self, line: u32) {
-        self.0.push((line, line));
-        self.0.sort_unstable();
-        let mut merged: Vec<(u32, u32)> = Vec::with_capacity(self.0.len());
-        for (start, end) in self.0.drain(..) {
-            match merged.last_mut() {
-                Some(last) if start <= last.1.saturating_add(1) => last.1 = last.1.max(end),
-                Some(_) | None => merged.push((start, end)),
-            }
-        }
-        self.0 = merged;
-    }
-
     /// Whether `line` is in the set.
     pub fn contains(&self, line: u32) -> bool {
         self.touches(line, line)
@@ -77,11 +54,16 @@ impl LineSet {
 
 impl FromIterator<u32> for LineSet {
     fn from_iter<I: IntoIterator<Item = u32>>(lines: I) -> Self {
-        let mut set = Self::default();
+        let mut lines: Vec<u32> = lines.into_iter().collect();
+        lines.sort_unstable();
+        let mut ranges: Vec<(u32, u32)> = Vec::new();
         for line in lines {
-            set.insert(line);
+            match ranges.last_mut() {
+                Some(last) if line <= last.1.saturating_add(1) => last.1 = line,
+                Some(_) | None => ranges.push((line, line)),
+            }
         }
-        set
+        Self(ranges)
     }
 }
 

@@ -215,7 +215,7 @@ fn says_generated(file: &SourceFile, number: u32) -> bool {
     let comment = if file.language.syntax() == Syntax::Plain {
         file.line(number).map(|line| line.text.to_owned()).unwrap_or_default()
     } else {
-        file.comment_on(number)
+        file.comment_on(number).to_owned()
     };
     // Only what stands first in a comment is a statement about the file.
     let said = comment

@@ -149,9 +149,15 @@ impl<'a> Draft<'a> {
     }
 }
 
+/// Two paths of the greatest length that systems know.
+const NAMES_BYTES_MAX: usize = 2 * 4096 + 16;
+
 /// The two names of a `diff --git` line. Names with spaces are not quoted, so the line is split where both halves are the
 /// same but for their prefix; that fails only for a rename, whose own lines carry the names.
 fn split_names(line: &[u8]) -> Option<(RawPath, RawPath)> {
+    if line.len() > NAMES_BYTES_MAX {
+        return None;
+    }
     let strip = |bytes: &[u8]| {
         let rest = if has_prefix(bytes) {
             bytes.get(2..).unwrap_or_default()

@@ -33,6 +33,11 @@ pub(super) fn parts(text: &str, syntax: Syntax) -> Vec<Part> {
     scan.parts
 }
 
+/// How far back the scanner looks for what makes a slash a regular expression.
+const LOOK_BACK: usize = 100;
+/// The longest regular expression; a longer one is no work of a person.
+const REGULAR_EXPRESSION_MAX: usize = 1_000;
+
 struct Scan<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -281,9 +286,15 @@ impl Scan<'_> {
         if !self.starts(b"/") {
             return;
         }
-        let before = self.bytes.get(..self.at).unwrap_or_default();
-        let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let before = before.get(line_start..).unwrap_or_default().trim_ascii_end();
+        let before = self
+            .bytes
+            .get(self.at.saturating_sub(LOOK_BACK)..self.at)
+            .unwrap_or_default();
+        let before = before
+            .rsplit(|byte| *byte == b'\n')
+            .next()
+            .unwrap_or_default()
+            .trim_ascii_end();
         let value_expected =
             before.last().is_none_or(|byte| b"(,=:[!&|?{};+".contains(byte)) || before.ends_with(b"return");
         if !value_expected {
@@ -291,7 +302,7 @@ impl Scan<'_> {
         }
         let mut in_class = false;
         let mut escaped = false;
-        for (offset, byte) in self.rest().iter().enumerate().skip(1) {
+        for (offset, byte) in self.rest().iter().enumerate().take(REGULAR_EXPRESSION_MAX).skip(1) {
             match byte {
                 b'\n' => return,
                 _ if escaped => escaped = false,

@@ -125,6 +125,7 @@ pub(super) fn run(hits: &mut Hits<'_>) {
         if !hits.wants(pattern.rule) || !(pattern.languages.is_empty() || pattern.languages.contains(&file.language)) {
             continue;
         }
+        let (mut line, mut seen) = (0, 0);
         for found in regex.captures_iter(file.text()) {
             let Some(all) = found.get(0) else { continue };
             // A pattern may begin with the character before what it is about.
@@ -133,14 +134,21 @@ pub(super) fn run(hits: &mut Hits<'_>) {
                 .find(|character: char| !character.is_whitespace())
                 .unwrap_or(0);
             let start = all.start() + lead;
+            let here = file.line_at(start);
+            (line, seen) = if here == line { (line, seen + 1) } else { (here, 1) };
             let part = file.part_at(start);
             let fits = part == Part::Code || (part == Part::Text && pattern.within == Within::CodeOrText);
-            if fits && !(pattern.unless)(file, &found) {
+            if fits && seen <= MATCHES_PER_LINE && !(pattern.unless)(file, &found) {
                 hits.softer_in_tests(pattern.rule, file.place(start), pattern.message);
+                // One finding a line is enough.
+                seen = MATCHES_PER_LINE;
             }
         }
     }
 }
+
+/// Matches of one pattern that are looked at on one line: a line may be as long as the file.
+const MATCHES_PER_LINE: usize = 20;
 
 fn never(_: &SourceFile, _: &Captures<'_>) -> bool {
     false
@@ -148,7 +156,7 @@ fn never(_: &SourceFile, _: &Captures<'_>) -> bool {
 
 fn line_of(file: &SourceFile, found: &Captures<'_>) -> u32 {
     let start = found.get(0).map_or(0, |all| all.end().saturating_sub(1));
-    file.place(start).line
+    file.line_at(start)
 }
 
 fn text_of<'a>(found: &Captures<'a>) -> &'a str {

@@ -10,7 +10,14 @@ pub(super) fn run(hits: &mut Hits<'_>) {
         return;
     }
     let file = hits.file;
+    let mut last = None;
     for secret in secret::find(file.text(), file.language, file.role) {
+        // One finding a line is enough, and a line may be as long as the file.
+        let here = Some((file.line_at(secret.range.start), secret.kind));
+        if here == last {
+            continue;
+        }
+        last = here;
         let rule = match secret.kind {
             Kind::Key => &rule::PRIVATE_KEY,
             Kind::Token => &rule::SECRET_TOKEN,

@@ -352,6 +352,40 @@ fn concerns_are_those_with_a_rule() {
     assert!(concerns_for(Language::Python, Role::Test).contains(&Concern::Tests));
 }
 
+/// Long lines and long runs made so that looking back or ahead from every place would take for ever: the test ends only
+/// because none of that is done.
+#[test]
+fn hostile_shapes_are_reviewed_in_time() {
+    let key = token(&["AKI", "A2OGYBAH6QKZ7PLWM"]);
+    let shapes = [
+        ("a.py", "eval(x); ".repeat(20_000)),
+        ("a.py", "# TODO x ".repeat(20_000)),
+        ("a.js", "=/[".repeat(60_000)),
+        ("a.js", "a / b ".repeat(30_000)),
+        ("a.sh", "curl ".repeat(40_000)),
+        ("a.sh", "chmod 777 a; ".repeat(15_000)),
+        ("a.txt", format!("{key} ").repeat(8_000)),
+        ("a.rs", "fn f() { a.unwrap(); } ".repeat(8_000)),
+        (
+            "a.rs",
+            format!(
+                "{}fn f() {{ {} }}",
+                "// x\n".repeat(20_000),
+                "unsafe {} ".repeat(10_000)
+            ),
+        ),
+        (
+            "a.rs",
+            format!("async fn f() {{ {} }}", "let g = m.lock(); ".repeat(8_000)),
+        ),
+        ("a.rs", format!("fn f() {{ {} }}", "r#\"".repeat(40_000))),
+        ("a.yml", "- run: echo ${{ github.head_ref }}\n".repeat(4_000)),
+    ];
+    for (path, text) in shapes {
+        found(path, Role::Library, &text);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]

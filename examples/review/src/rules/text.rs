@@ -130,7 +130,7 @@ fn todos(hits: &mut Hits<'_>) {
         // What a comment says goes on in its next lines.
         let next = file.comment_on(place.line.saturating_add(1));
         let looks_said = rest.as_str().starts_with([':', ' ', '(', '[']) || rest.as_str().trim().is_empty();
-        if looks_said && !owner.is_match(rest.as_str()) && !owner.is_match(&next) {
+        if looks_said && !owner.is_match(rest.as_str()) && !owner.is_match(next) {
             hits.at(
                 &rule::TODO_WITHOUT_OWNER,
                 place,

@@ -8,17 +8,26 @@ use super::syntax::{is_one_of, name, place};
 use super::walker::Walker;
 use crate::rules::catalog::rust as rule;
 
+/// Guards of one block that are followed.
+const GUARDS_MAX: usize = 50;
+
 /// `let guard = mutex.lock().unwrap(); …; other().await;`
 pub(super) fn block(walker: &mut Walker<'_, '_>, block: &Block) {
     if !walker.scope.in_async || walker.scope.test {
         return;
     }
+    // Each guard is followed to the end of its block, so only so many are.
+    let mut followed = 0;
     for (at, stmt) in block.stmts.iter().enumerate() {
         let Stmt::Local(local) = stmt else { continue };
         let Some(init) = &local.init else { continue };
         let (Some(guard), Some(span)) = (bound_name(&local.pat), guard_of(&init.expr)) else {
             continue;
         };
+        followed += 1;
+        if followed > GUARDS_MAX {
+            return;
+        }
         for later in block.stmts.iter().skip(at + 1) {
             let mut finder = Finder {
                 guard: Some(&guard),

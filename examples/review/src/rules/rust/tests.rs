@@ -295,6 +295,10 @@ fn deep_files_do_not_overflow_the_stack() {
             Box::new(move |n| format!("type T = {}u8;", "fn() -> ".repeat(n / 8))),
         ),
         (
+            "macros",
+            Box::new(move |n| wrap(&format!("{}x{}", "vec![".repeat(n / 7), "]".repeat(n / 7)))),
+        ),
+        (
             "matches",
             Box::new(move |n| wrap(&format!("{}x{}", "match a { _ => ".repeat(n / 8), "}".repeat(n / 8)))),
         ),

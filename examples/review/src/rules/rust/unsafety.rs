@@ -10,7 +10,7 @@ use crate::rules::catalog::rust as rule;
 pub(super) fn block(walker: &mut Walker<'_, '_>, block: &ExprUnsafe) {
     let span = block.unsafe_token.span;
     let first_inside = line(block.block.brace_token.span.open()).saturating_add(1);
-    let argued = is_argued(walker, span) || speaks_of_safety(&walker.hits.file.comment_on(first_inside));
+    let argued = is_argued(walker, span) || speaks_of_safety(walker.hits.file.comment_on(first_inside));
     // An unsafe function that lists its conditions has given the argument for its inside.
     if !argued && !walker.scope.safety_documented && !walker.scope.test {
         walker.report(
@@ -60,14 +60,21 @@ pub(super) fn call(walker: &mut Walker<'_, '_>, path: &str, span: Span) {
     }
 }
 
-/// Whether a comment on the line, or above the statement it belongs to, argues for it.
-fn is_argued(walker: &Walker<'_, '_>, span: Span) -> bool {
-    let file = walker.hits.file;
+/// Whether a comment on the line, or above the statement it belongs to, argues for it. Asked once for each line: there may
+/// be any number of unsafe blocks on it.
+fn is_argued(walker: &mut Walker<'_, '_>, span: Span) -> bool {
     let here = line(span);
+    if let Some((last, argued)) = walker.argued
+        && last == here
+    {
+        return argued;
+    }
+    let file = walker.hits.file;
     // The statement may begin some lines earlier: `let x =`, a call, an attribute.
-    (here.saturating_sub(6)..=here)
-        .rev()
-        .any(|number| speaks_of_safety(&file.comment_about(number)))
+    let mut lines = (here.saturating_sub(6)..=here).rev();
+    let argued = lines.any(|number| speaks_of_safety(&file.comment_about(number)));
+    walker.argued = Some((here, argued));
+    argued
 }
 
 fn speaks_of_safety(comment: &str) -> bool {

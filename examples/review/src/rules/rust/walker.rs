@@ -46,6 +46,8 @@ pub(super) struct Walker<'h, 'f> {
     pub(super) scope: Scope,
     pub(super) imports: Imports,
     pub(super) undocumented: Vec<(String, Place)>,
+    /// The last line of which it was asked whether a comment argues for its unsafe code, and the answer.
+    pub(super) argued: Option<(u32, bool)>,
 }
 
 pub(super) fn walk(hits: &mut Hits<'_>, tree: &syn::File) {
@@ -63,6 +65,7 @@ pub(super) fn walk(hits: &mut Hits<'_>, tree: &syn::File) {
         },
         imports: Imports::of(tree),
         undocumented: Vec::new(),
+        argued: None,
     };
     walker.visit_file(tree);
     shape::undocumented(walker);
