@@ -6,6 +6,7 @@ use std::pin::Pin;
 
 use hive_core::payload::Payload;
 use hive_errors::{Error, ErrorKind, Failure, Result};
+use serde::de::DeserializeOwned;
 
 use crate::agent::Agent;
 use crate::context::Context;
@@ -80,7 +81,8 @@ impl Context {
     /// an input that is too large.
     ///
     /// # Cancel safety
-    /// Dropped, the child goes on; come back to the same name for its output. When the caller ends first it is cancelled.
+    /// Dropped, the child goes on and nobody waits for it: another call under this name in the same run is another child.
+    /// Keep the future to come back to it. When the caller ends first the child is cancelled.
     pub async fn call<A: Agent>(&self, name: &str, call: Call<A>) -> Result<A::Output, Failure> {
         let mut outputs = self.children(name, vec![call], 1).await?;
         outputs
@@ -91,8 +93,11 @@ impl Context {
     /// Calls an agent once for every item, all at the same time, and returns the outputs in the order of the items.
     /// The children are made in one commit. At most [`MAP_CHILDREN`](crate::limits::MAP_CHILDREN).
     ///
+    /// The items must be the same, in the same order, whenever the map is reached: take them from the input or from a step.
+    ///
     /// # Failures
-    /// That of the first child that fails, as a terminal one, as soon as it does; the others are cancelled then.
+    /// That of the first child that fails, as a terminal one, as soon as it does; the others are cancelled then. Of kind
+    /// `drift` when the children on record are not as many, or of another agent.
     ///
     /// # Cancel safety
     /// As for [`Context::call`].
@@ -125,10 +130,19 @@ impl Context {
                 .with("children", calls.len())
                 .with("limit", limits::MAP_CHILDREN));
         }
+        if self.run.claimed.depth >= limits::CALL_DEPTH {
+            return Err(Failure::terminal("calls are nested too deep")
+                .with_kind(ErrorKind::LimitReached)
+                .with("call", name)
+                .with("agent", A::NAME)
+                .with("limit", limits::CALL_DEPTH)
+                .with_hint("an agent probably calls itself without an end"));
+        }
         let key = self.key(Kind::Children, name)?;
         let known = self.run.journal().get(&key).is_some();
+        let asked = calls.len();
         // Inputs are only encoded for children that are not there yet.
-        let tasks = if known {
+        let mut tasks = if known {
             Vec::new()
         } else {
             calls
@@ -136,23 +150,29 @@ impl Context {
                 .map(|call| call.into_task(self.tenant()))
                 .collect::<Result<Vec<_>>>()?
         };
-        self.outcome::<()>(&key, Kind::Children, || Wanted::Children { tasks, parallel })
-            .await?;
-        self.collect::<A>(&key)
+        let children = || Wanted::Children {
+            tasks: std::mem::take(&mut tasks),
+            parallel,
+        };
+        self.outcome::<()>(&key, Kind::Children, children).await;
+        self.collect::<A>(&key, asked)
             .await
             .map_err(|failure| failure.with("call", name))
     }
 
-    async fn collect<A: Agent>(&self, key: &str) -> Result<Vec<A::Output>, Failure> {
+    async fn collect<A: Agent>(&self, key: &str, asked: usize) -> Result<Vec<A::Output>, Failure> {
         let _working = self.run.activity.work();
         let (parent, call) = (self.run.lease().task, key.to_owned());
-        let ends = self.run.db.read(move |db| read::children(db, parent, &call)).await?;
+        let ends = self.run.ask(move |db| read::children(db, parent, &call)).await?;
+        if ends.len() != asked || ends.iter().any(|(agent, _)| agent != A::NAME) {
+            return Err(drifted(&ends, asked, A::NAME));
+        }
         let mut outputs = Vec::with_capacity(ends.len());
         let mut failed = None;
         let mut open = false;
-        for (index, end) in ends.into_iter().enumerate() {
+        for (index, (_, end)) in ends.into_iter().enumerate() {
             match end {
-                Some(End::Output(output)) => outputs.push(output.decode::<A::Output>()?),
+                Some(End::Output(output)) => outputs.push(decode(&output, index)?),
                 // Cancelled siblings are the consequence of a failure, not the failure.
                 Some(End::Failure(_, failure)) => {
                     let better = failed.as_ref().is_none_or(|(_, known): &(usize, Failure)| {
@@ -179,19 +199,37 @@ impl Context {
 
     async fn cancel_rest(&self, key: &str) -> Result<(), Failure> {
         let (lease, queue, key) = (self.run.lease(), self.run.queue.clone(), key.to_owned());
-        let cancelled = self
-            .run
-            .db
-            .write(move |tx| {
+        self.run
+            .tell(move |tx| {
                 guard(tx, lease)?;
                 cancel::siblings(tx, &queue, lease.task, &key)
             })
-            .await;
-        match cancelled {
-            Ok(()) => Ok(()),
-            Err(error) => Err(self.run.refused(error).await.into()),
-        }
+            .await?;
+        Ok(())
     }
+}
+
+/// Outputs of other children would be handed out as if they were these.
+fn drifted(ends: &[(String, Option<End>)], asked: usize, agent: &str) -> Failure {
+    let recorded = ends.first().map_or("", |(agent, _)| agent);
+    Failure::terminal("other children were called under this name before than the code now asks for")
+        .with_kind(ErrorKind::Drift)
+        .with("recorded", format!("{} of {recorded}", ends.len()))
+        .with("asked", format!("{asked} of {agent}"))
+        .with_hint(
+            "the items of a map must be the same whenever it is reached: take them from the input or from a step; call \
+             another agent under another name",
+        )
+}
+
+fn decode<T: DeserializeOwned>(output: &Payload, child: usize) -> Result<T, Failure> {
+    output.decode().map_err(|error| {
+        Failure::from(error)
+            .with_kind(ErrorKind::Drift)
+            .into_terminal()
+            .with("child", child)
+            .with_hint("the child ended under an earlier version of its agent; make the new type read the old form too")
+    })
 }
 
 impl<A: Agent> Map<'_, A> {

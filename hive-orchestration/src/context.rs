@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hive_core::clock::Clock;
-use hive_core::db::Db;
+use hive_core::db::{Db, Snapshot, Tx};
 use hive_core::id::TaskId;
 use hive_core::model::ModelHandle;
 use hive_errors::{Error, ErrorKind, Result};
@@ -23,6 +23,7 @@ pub use self::wait::{Approval, Signal, Wait};
 use crate::journal::{Journal, Kind};
 use crate::lease::Lease;
 use crate::limits;
+use crate::patience::Patience;
 use crate::queue::Queue;
 use crate::queue::claim::Claimed;
 use crate::task::check_name;
@@ -35,6 +36,9 @@ use crate::task::check_name;
 /// each, because their order is not fixed.
 ///
 /// Code outside steps runs again after every interruption. What a later decision depends on belongs in a step.
+///
+/// A context is for the agent's own future. A task spawned on the runtime is not dropped with the run, and a step, wait or
+/// call in one never comes back once the run is over: use `join!`, or streams of futures.
 #[derive(Clone)]
 pub struct Context {
     pub(crate) run: Arc<Run>,
@@ -81,10 +85,49 @@ impl Run {
         self.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Deals with a write that was refused. A run whose lease is gone has nothing to decide any more: it stops here,
-    /// where the agent's code cannot mistake the refusal for a failure of its own.
+    /// Writes what the run has to say. A database in trouble is asked again for as long as the run goes on: it is not the
+    /// agent's failure, and what the agent has done must not be lost over it.
+    pub(crate) async fn write<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Fn(&mut Tx<'_>) -> Result<T> + Clone + Send + 'static,
+    {
+        Patience::new(&*self.queue.clock, &*self.queue.rng)
+            .insist("a run could not write", &self.stop, || self.db.write(work.clone()))
+            .await
+    }
+
+    /// [`Run::write`] on behalf of the agent's own code.
+    pub(crate) async fn tell<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Fn(&mut Tx<'_>) -> Result<T> + Clone + Send + 'static,
+    {
+        match self.write(work).await {
+            Ok(value) => Ok(value),
+            Err(error) => Err(self.refused(error).await),
+        }
+    }
+
+    /// Reads as [`Run::tell`] writes.
+    pub(crate) async fn ask<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Fn(&Snapshot<'_>) -> Result<T> + Clone + Send + 'static,
+    {
+        let read = Patience::new(&*self.queue.clock, &*self.queue.rng)
+            .insist("a run could not read", &self.stop, || self.db.read(work.clone()))
+            .await;
+        match read {
+            Ok(value) => Ok(value),
+            Err(error) => Err(self.refused(error).await),
+        }
+    }
+
+    /// Deals with a write that was refused. A run that cannot write any more, because its lease is gone or the hive closes,
+    /// has nothing to decide: it stops here, where the agent's code cannot mistake the refusal for a failure of its own.
     pub(crate) async fn refused(&self, error: Error) -> Error {
-        if error.kind() == ErrorKind::LeaseLost {
+        if [ErrorKind::LeaseLost, ErrorKind::ShuttingDown].contains(&error.kind()) || self.stop.is_cancelled() {
             self.stop.cancel();
             std::future::pending::<()>().await;
         }
@@ -133,18 +176,17 @@ impl Context {
     /// A key that is the same whenever this task asks for this name, and that no other task is given: what a payment
     /// provider or another outside service needs to tell a repeated request from a new one.
     pub fn idempotency_key(&self, name: &str) -> String {
-        format!("{}/{}{name}", self.task_id(), self.scope)
+        format!("{}{}/{name}", self.task_id(), self.scope)
     }
 
     /// The same run with names of its own, for branches that run concurrently under `join!` or `select!`.
     pub fn scope(&self, name: &str) -> Self {
         // The signs that set a scope off from what stands beside it in a key must not stand in its name.
         let name = name.replace('%', "%25").replace('/', "%2F").replace(']', "%5D");
-        let outer = self.scope.trim_start_matches('[').trim_end_matches(']');
-        let path = if outer.is_empty() {
-            name
-        } else {
-            format!("{outer}/{name}")
+        let outer = self.scope.strip_prefix('[').and_then(|path| path.strip_suffix(']'));
+        let path = match outer {
+            Some(outer) => format!("{outer}/{name}"),
+            None => name,
         };
         Self {
             run: Arc::clone(&self.run),

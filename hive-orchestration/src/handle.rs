@@ -4,7 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use hive_core::db::Snapshot;
+use hive_core::db::{Snapshot, Tx};
 use hive_core::id::TaskId;
 use hive_core::payload::Payload;
 use hive_errors::{Error, ErrorKind, Result};
@@ -16,7 +16,8 @@ use crate::context::Signal;
 use crate::limits;
 use crate::queue::read::{self, End};
 use crate::queue::{cancel, wait};
-use crate::task::{Decision, TaskState, TaskStatus};
+use crate::task::{Decision, TaskState, TaskStatus, check_name};
+use crate::wake::News;
 use crate::worker::Shop;
 
 /// A submitted task whose output is a `T`. Cheap to clone; dropping it does nothing to the task.
@@ -44,14 +45,11 @@ impl<T> TaskHandle<T> {
         &self,
         work: impl FnOnce(&Snapshot<'_>) -> Result<R> + Send + 'static,
     ) -> Result<R> {
-        let answer = self.shop.db.read(work).await;
-        answer.map_err(|e| {
-            if e.kind() == ErrorKind::ShuttingDown {
-                closed(self.id)
-            } else {
-                e
-            }
-        })
+        self.shop.db.read(work).await.map_err(|error| named(error, self.id))
+    }
+
+    async fn tell<R: Send + 'static>(&self, work: impl FnOnce(&mut Tx<'_>) -> Result<R> + Send + 'static) -> Result<R> {
+        self.shop.db.write(work).await.map_err(|error| named(error, self.id))
     }
 
     /// Where the task stands at this moment.
@@ -67,20 +65,23 @@ impl<T> TaskHandle<T> {
     /// Dropped, the task may be cancelled or not.
     pub async fn cancel(&self) -> Result<bool> {
         let (id, queue) = (self.id, self.shop.queue.clone());
-        self.shop.db.write(move |tx| cancel::cancel(tx, &queue, id)).await
+        self.tell(move |tx| cancel::cancel(tx, &queue, id)).await
     }
 
-    /// Sends a value to the task. It wakes the oldest wait for that signal; one that comes before is kept.
+    /// Sends a value to the task. It wakes the oldest wait for that signal; one that comes before is kept, up to
+    /// [`SIGNALS_KEPT`](crate::limits::SIGNALS_KEPT) of them.
     ///
     /// # Errors
-    /// `conflict` when the task has ended; `payload-too-large`.
+    /// `conflict` when the task has ended; `invalid-input` for a name that is not valid; `payload-too-large`;
+    /// `limit-reached` when the task has left too many signals unread.
+    ///
+    /// # Cancel safety
+    /// Dropped, the signal may be sent or not.
     pub async fn signal<S: Serialize>(&self, signal: &Signal<S>, value: &S) -> Result<()> {
+        check_name("signal", signal.name())?;
         let value = Payload::encode(value, limits::PAYLOAD_BYTES)?;
         let (id, queue, name) = (self.id, self.shop.queue.clone(), signal.name().to_owned());
-        self.shop
-            .db
-            .write(move |tx| wait::signal(tx, &queue, id, &name, &value))
-            .await
+        self.tell(move |tx| wait::signal(tx, &queue, id, &name, &value)).await
     }
 
     /// Decides on a step that is held: its outcome is not known, or its record no longer fits the code. The step's name
@@ -94,9 +95,7 @@ impl<T> TaskHandle<T> {
             Decision::Rerun => None,
         };
         let (id, queue, step) = (self.id, self.shop.queue.clone(), step.to_owned());
-        self.shop
-            .db
-            .write(move |tx| wait::decide(tx, &queue, id, &step, value.as_ref()))
+        self.tell(move |tx| wait::decide(tx, &queue, id, &step, value.as_ref()))
             .await
     }
 
@@ -132,7 +131,7 @@ impl<T: DeserializeOwned> TaskHandle<T> {
                 None => {}
             }
             tokio::select! {
-                _ = changes.changed() => {}
+                _ = changes.wait_for(|news| news.ended) => {}
                 () = self.shop.closed.cancelled() => return Err(closed(self.id)),
             }
         }
@@ -158,8 +157,17 @@ impl<T: DeserializeOwned> TaskHandle<T> {
     }
 }
 
+/// A closed database says little to whoever asks for a task.
+fn named(error: Error, id: TaskId) -> Error {
+    if error.kind() == ErrorKind::ShuttingDown {
+        closed(id)
+    } else {
+        error
+    }
+}
+
 fn closed(id: TaskId) -> Error {
-    Error::new(ErrorKind::ShuttingDown, "the hive was closed before the task ended")
+    Error::new(ErrorKind::ShuttingDown, "the hive is closed")
         .with("task", id)
         .with_hint("open the hive again; the task goes on by itself, and `Hive::task` finds it by its id")
 }
@@ -180,7 +188,7 @@ impl<T> fmt::Debug for TaskHandle<T> {
 pub struct Watch {
     id: TaskId,
     shop: Arc<Shop>,
-    changes: watch::Receiver<u64>,
+    changes: watch::Receiver<News>,
     last: Option<TaskState>,
 }
 
@@ -204,7 +212,8 @@ impl Watch {
             }
         }
         let id = self.id;
-        let status = self.shop.db.read(move |db| read::status(db, id)).await?;
+        let status = self.shop.db.read(move |db| read::status(db, id)).await;
+        let status = status.map_err(|error| named(error, id))?;
         self.last = Some(status.state);
         Ok(Some(status))
     }

@@ -221,7 +221,8 @@ impl Hive {
         TaskHandle::new(id, Arc::clone(&self.inner.shop))
     }
 
-    /// How many tasks are in each state: of one tree of calls, or of all.
+    /// How many tasks are in each state: of one task with everything below it, or of all. The latter looks at every task
+    /// there ever was.
     pub async fn counts(&self, root: Option<TaskId>) -> Result<Vec<(TaskState, u64)>> {
         self.inner.shop.db.read(move |db| read::counts(db, root)).await
     }

@@ -1,12 +1,12 @@
 //! What a task remembers: its steps and waits, by key.
 //!
-//! A key is `kind:name#occurrence`, or `kind[scope]:name#occurrence` in a scope. It does not depend on the order in which steps run, so `join!`, `select!` and
-//! edits of the code stay legal.
+//! A key is `kind:name#occurrence`, or `kind[scope]:name#occurrence` in a scope. It does not depend on the order in which
+//! steps run, so `join!`, `select!` and edits of the code stay legal.
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use hive_core::clock::Timestamp;
 use hive_core::db::{Snapshot, Tx};
@@ -88,12 +88,15 @@ pub(crate) struct Entry {
 pub(crate) struct Journal {
     entries: HashMap<String, Entry>,
     occurrences: HashMap<String, u32>,
+    /// Occurrences that were given back, by what stands before the `#`.
+    free: HashMap<String, BTreeSet<u32>>,
 }
 
 impl Journal {
     pub(crate) fn load(db: &Snapshot<'_>, task: i64) -> Result<Self> {
+        // What a person let run again (4) is as if it had never been.
         let entries = db.query(
-            "SELECT key, kind, state, value FROM journal WHERE task = ?1",
+            "SELECT key, kind, state, value FROM journal WHERE task = ?1 AND state <> 4",
             &[&task],
             |row| {
                 let standing = match row.get::<i64>(2)? {
@@ -113,16 +116,28 @@ impl Journal {
         )?;
         Ok(Self {
             entries: entries.into_iter().collect(),
-            occurrences: HashMap::new(),
+            ..Self::default()
         })
     }
 
     /// The key of the next use of this name in this run.
     pub(crate) fn key(&mut self, kind: Kind, scope: &str, name: &str) -> String {
         let base = format!("{}{scope}:{name}", kind.word());
+        if let Some(count) = self.free.get_mut(&base).and_then(BTreeSet::pop_first) {
+            return format!("{base}#{count}");
+        }
         let count = self.occurrences.entry(base.clone()).or_default();
         *count += 1;
         format!("{base}#{count}")
+    }
+
+    /// Takes a key back that came to nothing: the next use of the name gets it again.
+    pub(crate) fn give_back(&mut self, key: &str) {
+        if let Some((base, count)) = key.rsplit_once('#')
+            && let Ok(count) = count.parse()
+        {
+            self.free.entry(base.to_owned()).or_default().insert(count);
+        }
     }
 
     pub(crate) fn get(&self, key: &str) -> Option<&Entry> {
@@ -131,6 +146,10 @@ impl Journal {
 
     pub(crate) fn put(&mut self, key: String, entry: Entry) {
         self.entries.insert(key, entry);
+    }
+
+    pub(crate) fn forget(&mut self, key: &str) {
+        self.entries.remove(key);
     }
 }
 

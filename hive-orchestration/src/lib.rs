@@ -71,6 +71,7 @@ pub mod limits;
 pub mod task;
 mod lease;
 mod wake;
+mod patience;
 mod journal;
 mod queue;
 mod context;

@@ -30,6 +30,9 @@ pub const CONCURRENCY: usize = 64;
 /// Tasks claimed in one transaction: enough to fill the workers, short enough not to hold other writers up.
 pub const CLAIM_BATCH: usize = 256;
 
+/// Signals that a task may leave unread: who sends more is told so, and the inbox does not grow without an end.
+pub const SIGNALS_KEPT: usize = 1_000;
+
 /// Times in a row that a task may be running when its process dies, without a step in between, before it goes to the
 /// dead letters. A crash is seldom the task's fault, but one that brings the process down each time must not do so for ever.
 pub const CRASHES_MAX: u32 = 10;
@@ -37,6 +40,10 @@ pub const CRASHES_MAX: u32 = 10;
 /// How long an attempt that waits stays in memory before it is parked: shorter waits save the way back, longer ones
 /// must not hold memory.
 pub const PARK_GRACE: Duration = Duration::from_millis(50);
+
+/// A run that waits and does something of its own beside, outside of a step, is kept in memory and looked at this often:
+/// what it does may end without a word.
+pub const RECHECK: Duration = Duration::from_secs(1);
 
 /// Running time of one attempt, waits apart, unless its agent says otherwise.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(60 * 60);

@@ -175,7 +175,7 @@ pub struct TaskStatus {
     pub failures: u32,
     /// What it last said of its progress.
     pub progress: Option<Progress>,
-    /// What it waits for, when it is waiting.
+    /// What it waits for, when it is waiting, or running on in one branch while another waits.
     pub waiting_for: Vec<WaitingFor>,
     /// Why the last attempt, or the whole task, failed.
     pub failure: Option<Failure>,

@@ -1,5 +1,8 @@
 //! Wake-ups inside the process: who waits for what to change. Nothing here is state; lose it and only time is lost.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -8,6 +11,15 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::lease::Lease;
+
+/// What a watcher of a task is told.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct News {
+    /// Grows with every change.
+    version: u64,
+    /// Set with the last one.
+    pub(crate) ended: bool,
+}
 
 /// The signs by which a run hears of changes that others made to its task.
 #[derive(Clone, Debug, Default)]
@@ -23,9 +35,16 @@ pub(crate) struct RunSigns {
 pub(crate) struct Wakeups {
     /// Something may be ready to run.
     dispatch: Notify,
-    // Keyed by the task's row.
-    runs: Mutex<HashMap<i64, (u32, RunSigns)>>,
-    watchers: Mutex<HashMap<TaskId, watch::Sender<u64>>>,
+    runs: Mutex<Runs>,
+    watchers: Mutex<HashMap<TaskId, watch::Sender<News>>>,
+}
+
+#[derive(Debug, Default)]
+struct Runs {
+    /// Keyed by the task's row.
+    signs: HashMap<i64, (u32, RunSigns)>,
+    /// Whether all must stop, those included that begin in this moment.
+    stopped: bool,
 }
 
 impl Wakeups {
@@ -39,55 +58,77 @@ impl Wakeups {
         self.dispatch.notified().await;
     }
 
-    pub(crate) fn enter(&self, lease: Lease) -> RunSigns {
-        let signs = RunSigns::default();
-        lock(&self.runs).insert(lease.task, (lease.attempt, signs.clone()));
-        signs
+    /// From here on a run can be told. Called by the commit that claims it: whatever is committed later finds the run.
+    pub(crate) fn enter(&self, lease: Lease, signs: RunSigns) {
+        let mut runs = lock(&self.runs);
+        if runs.stopped {
+            signs.stop.cancel();
+        }
+        let before = runs.signs.insert(lease.task, (lease.attempt, signs));
+        drop(runs);
+        if let Some((_, fenced_off)) = before {
+            fenced_off.stop.cancel();
+        }
     }
 
     pub(crate) fn leave(&self, lease: Lease) {
         let mut runs = lock(&self.runs);
         // A run that lost its lease may end after its successor has begun.
         if runs
+            .signs
             .get(&lease.task)
             .is_some_and(|(attempt, _)| *attempt == lease.attempt)
         {
-            runs.remove(&lease.task);
+            runs.signs.remove(&lease.task);
         }
     }
 
     pub(crate) fn resolved(&self, task: i64) {
-        if let Some((_, run)) = lock(&self.runs).get(&task) {
+        if let Some((_, run)) = lock(&self.runs).signs.get(&task) {
             run.resolved.notify_one();
         }
     }
 
     pub(crate) fn stop(&self, task: i64) {
-        if let Some((_, run)) = lock(&self.runs).get(&task) {
+        if let Some((_, run)) = lock(&self.runs).signs.get(&task) {
             run.stop.cancel();
         }
     }
 
     pub(crate) fn stop_all(&self) {
-        for (_, run) in lock(&self.runs).values() {
+        let mut runs = lock(&self.runs);
+        runs.stopped = true;
+        for (_, run) in runs.signs.values() {
             run.stop.cancel();
         }
     }
 
     /// Tells whoever watches the task that it has changed.
     pub(crate) fn changed(&self, task: TaskId) {
+        self.tell(task, false);
+    }
+
+    /// Tells them that it has ended.
+    pub(crate) fn ended(&self, task: TaskId) {
+        self.tell(task, true);
+    }
+
+    fn tell(&self, task: TaskId, ended: bool) {
         let mut watchers = lock(&self.watchers);
         if let Some(sender) = watchers.get(&task) {
             if sender.is_closed() {
                 watchers.remove(&task);
             } else {
-                sender.send_modify(|version| *version += 1);
+                sender.send_modify(|news| {
+                    news.version += 1;
+                    news.ended |= ended;
+                });
             }
         }
     }
 
     /// Hears of every change of the task from now on, several at once as one.
-    pub(crate) fn watch(&self, task: TaskId) -> watch::Receiver<u64> {
+    pub(crate) fn watch(&self, task: TaskId) -> watch::Receiver<News> {
         let mut watchers = lock(&self.watchers);
         // Those whose watchers have gone and that never changed again would stay for ever otherwise.
         if watchers.len().is_power_of_two() {
@@ -95,7 +136,7 @@ impl Wakeups {
         }
         watchers
             .entry(task)
-            .or_insert_with(|| watch::Sender::new(0))
+            .or_insert_with(|| watch::Sender::new(News::default()))
             .subscribe()
     }
 }

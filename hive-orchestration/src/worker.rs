@@ -1,5 +1,7 @@
 //! Workers: claim what is ready, run it, write down how it ended.
 
+mod allowance;
+mod bell;
 mod drive;
 
 use std::sync::Arc;
@@ -8,12 +10,13 @@ use std::time::Duration;
 use hive_core::clock::Timestamp;
 use hive_core::db::Db;
 use hive_core::model::ModelHandle;
-use hive_errors::{Result, RetryPolicy};
+use hive_errors::Result;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::limits;
+use crate::patience::Patience;
 use crate::queue::claim::{self, Claims};
 use crate::queue::{Queue, recover};
 use crate::registry::Registry;
@@ -35,40 +38,37 @@ pub(crate) struct Shop {
 
 /// Claims and runs until the hive drains, then hands back what did not end in time and closes the database.
 pub(crate) async fn serve(shop: Arc<Shop>) -> Result<()> {
+    // Also when this should panic: whoever waits for a task must not wait for ever.
+    let _closed = shop.closed.clone().drop_guard();
     let mut runs = JoinSet::new();
-    // A database that fails is asked again at growing intervals, for as long as the hive is open.
-    let backoff = RetryPolicy::exponential(u32::MAX).with_cap(limits::DISPATCH_TICK);
-    let mut failures = 0;
+    let patience = || Patience::new(&*shop.queue.clock, &*shop.queue.rng);
+    let mut trouble = patience();
     while !shop.draining.is_cancelled() {
         while let Some(ended) = runs.try_join_next() {
             log_panic(ended);
         }
-        let wait = match claim_and_start(&shop, &mut runs).await {
-            Ok(Next::AtOnce) => continue,
+        match claim_and_start(&shop, &mut runs).await {
+            Ok(Next::AtOnce) => trouble = patience(),
             Ok(Next::NotBefore(due)) => {
-                failures = 0;
-                due.map_or(limits::DISPATCH_TICK, |due| due.since(shop.queue.clock.now()))
+                trouble = patience();
+                let wait = due.map_or(limits::DISPATCH_TICK, |due| due.since(shop.queue.clock.now()));
+                tokio::select! {
+                    () = shop.draining.cancelled() => {}
+                    () = shop.queue.wakeups.dispatched() => {}
+                    () = shop.queue.clock.sleep(wait.min(limits::DISPATCH_TICK)) => {}
+                    Some(ended) = runs.join_next() => log_panic(ended),
+                }
             }
-            Err(error) => {
-                failures += 1;
-                tracing::error!(%error, failures, "the queue could not be read");
-                backoff
-                    .delay_after(failures, shop.queue.rng.next_u64(), None)
-                    .unwrap_or(limits::DISPATCH_TICK)
-            }
-        };
-        tokio::select! {
-            () = shop.draining.cancelled() => {}
-            () = shop.queue.wakeups.dispatched(), if failures == 0 => {}
-            () = shop.queue.clock.sleep(wait.min(limits::DISPATCH_TICK)) => {}
-            Some(ended) = runs.join_next() => log_panic(ended),
+            Err(error) => tokio::select! {
+                () = shop.draining.cancelled() => {}
+                () = trouble.wait("the queue could not be read", &error) => {}
+            },
         }
     }
     drain(&shop, runs).await;
     let queue = shop.queue.clone();
     let ended = shop.db.write(move |tx| recover::end_epoch(tx, &queue)).await;
     let closed = shop.db.close().await;
-    shop.closed.cancel();
     ended.and(closed)
 }
 
@@ -87,8 +87,11 @@ async fn claim_and_start(shop: &Arc<Shop>, runs: &mut JoinSet<()>) -> Result<Nex
         return Ok(Next::AtOnce);
     };
     if free == 0 {
-        // Timers still fall due while every worker is busy; they only need a worker afterwards.
-        return Ok(Next::NotBefore(None));
+        // Nothing can begin. Timers fall due all the same: a run may wait for one beside its work, to cut it short.
+        let due = shop.db.read(claim::next_due).await?;
+        if due.is_none_or(|due| due > shop.queue.clock.now()) {
+            return Ok(Next::NotBefore(due));
+        }
     }
     let claimant = Arc::clone(shop);
     let claims: Claims = shop
@@ -131,9 +134,9 @@ async fn drain(shop: &Shop, mut runs: JoinSet<()>) {
         }
     });
     if stopped.await.is_err() {
-        // They block without awaiting. Their leases fall at the next open.
+        // They block without awaiting, so nobody can wait for them either. Their leases fall at the next open.
         tracing::warn!(left = runs.len(), "runs that do not await were abandoned");
-        runs.shutdown().await;
+        runs.abort_all();
     }
 }
 

@@ -28,6 +28,8 @@ struct State {
 pub(crate) struct Demand {
     /// Waits to register.
     pub(crate) new: Vec<NewWait>,
+    /// How many branches wait.
+    pub(crate) waiting: usize,
     /// Some branch waits and none works.
     pub(crate) idle: bool,
 }
@@ -61,10 +63,16 @@ impl Activity {
         self.changed.notify_one();
     }
 
+    /// How many branches wait, working ones or not.
+    pub(crate) fn waiting(&self) -> usize {
+        self.state().waiting
+    }
+
     pub(crate) fn take(&self) -> Demand {
         let mut state = self.state();
         Demand {
             new: std::mem::take(&mut state.new),
+            waiting: state.waiting,
             idle: state.waiting > 0 && state.working == 0,
         }
     }

@@ -16,8 +16,8 @@ pub(crate) enum Recall<T> {
     Done(T),
     /// It was begun; for a step that must not run twice, nobody knows how it ended.
     Begun,
-    /// A person let it run again.
-    Again,
+    /// It is over and left no value: a timer, children, a wait whose time ran out.
+    Over,
 }
 
 impl Context {
@@ -25,23 +25,26 @@ impl Context {
     pub(crate) async fn recall<T: DeserializeOwned>(&self, key: &str, kind: Kind) -> Recall<T> {
         loop {
             let entry = self.run.journal().get(key).cloned();
+            // Never there, or a person let it run again.
             let Some(entry) = entry else { return Recall::New };
+            if entry.standing == Standing::Held {
+                // An earlier run held it and said why.
+                self.settled(key, None).await;
+                continue;
+            }
             let report = match read::<T>(&entry, kind) {
                 Ok(recall) => match recall {
                     Recall::Begun if kind == Kind::Once => {
-                        "the process died while this step was running, and it must not run twice: nobody knows whether \
-                         it took effect. Find out, then decide: adopt its output if it did, rerun it if it did not"
+                        "this step was cut off while it ran, by the death of its process or by a time limit, and it must \
+                         not run twice: nobody knows whether it took effect. Find out, then decide: adopt its output if \
+                         it did, rerun it if it did not"
                             .to_owned()
                     }
-                    Recall::New | Recall::Done(_) | Recall::Begun | Recall::Again => return recall,
+                    Recall::New | Recall::Done(_) | Recall::Begun | Recall::Over => return recall,
                 },
                 Err(report) => report,
             };
             self.hold(key, kind, report).await;
-            // Decided: adopt what the person gave, or begin anew.
-            if self.run.journal().get(key).is_some_and(|entry| entry.value.is_none()) {
-                return Recall::New;
-            }
         }
     }
 
@@ -74,9 +77,8 @@ fn read<T: DeserializeOwned>(entry: &Entry, kind: Kind) -> Result<Recall<T>, Str
         ));
     }
     match (entry.standing, &entry.value) {
-        (Standing::Pending, _) => Ok(Recall::Begun),
-        (Standing::Held, _) => Err("a person's decision is still missing".to_owned()),
-        (Standing::Done, None) => Ok(Recall::Again),
+        (Standing::Pending | Standing::Held, _) => Ok(Recall::Begun),
+        (Standing::Done, None) => Ok(Recall::Over),
         (Standing::Done, Some(value)) => decode(value).map(Recall::Done),
     }
 }

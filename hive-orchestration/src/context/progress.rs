@@ -17,14 +17,9 @@ impl Context {
         let progress = Progress::new(done, total, note.into());
         let (lease, queue, task) = (self.run.lease(), self.run.queue.clone(), self.run.claimed.task.clone());
         let _working = self.run.activity.work();
-        match self
-            .run
-            .db
-            .write(move |tx| queue::progress(tx, &queue, lease, &task, &progress))
-            .await
-        {
-            Ok(()) => Ok(()),
-            Err(error) => Err(self.run.refused(error).await.into()),
-        }
+        self.run
+            .tell(move |tx| queue::progress(tx, &queue, lease, &task, &progress))
+            .await?;
+        Ok(())
     }
 }

@@ -82,7 +82,8 @@ impl<F, T> Step<'_, F, T> {
         self
     }
 
-    /// Gives up on one try of the work after this long; the attempt's own timeout is the only bound unless set.
+    /// Gives up on one try of the work after this long; the attempt's own timeout is the only bound unless set. A step
+    /// that must not run twice is not tried again then: it waits for a person, as after a crash.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = Some(limit);
         self
@@ -123,31 +124,34 @@ where
             Effect::AtMostOnce => Kind::Once,
         };
         let key = self.cx.key(kind, self.name)?;
-        match self.cx.recall::<T>(&key, kind).await {
-            Recall::Done(output) => return Ok(output),
-            Recall::New | Recall::Begun | Recall::Again => {}
-        }
-        let _working = self.cx.run.activity.work();
-        if kind == Kind::Once {
-            self.cx.begin_once(&key).await?;
-        }
-        let outcome = self.attempts().await;
-        match outcome {
-            Ok(output) => {
-                let value = Payload::encode(&output, limits::PAYLOAD_BYTES)?;
-                self.cx.remember(&key, kind, std::any::type_name::<T>(), value).await?;
-                Ok(output)
+        loop {
+            match self.cx.recall::<T>(&key, kind).await {
+                Recall::Done(output) => return Ok(output),
+                Recall::New | Recall::Begun | Recall::Over => {}
             }
-            Err(failure) => {
-                if kind == Kind::Once {
-                    self.cx.forget_once(&key).await?;
+            let _working = self.cx.run.activity.work();
+            if kind == Kind::Once {
+                self.cx.begin_once(&key).await?;
+            }
+            match self.tries(kind).await {
+                Ok(output) => {
+                    let value = Payload::encode(&output, limits::PAYLOAD_BYTES)?;
+                    self.cx.remember(key, kind, std::any::type_name::<T>(), value).await?;
+                    return Ok(output);
                 }
-                Err(failure.with("step", self.name))
+                Err(Unsuccessful::Failed(failure)) => {
+                    if kind == Kind::Once {
+                        self.cx.forget_once(&key).await?;
+                    }
+                    return Err(failure.with("step", self.name));
+                }
+                // On record as begun: a person decides.
+                Err(Unsuccessful::CutOff) => {}
             }
         }
     }
 
-    async fn attempts(&mut self) -> Result<T, Failure> {
+    async fn tries(&mut self, kind: Kind) -> Result<T, Unsuccessful> {
         let queue = &self.cx.run.queue;
         let mut failures = 0;
         loop {
@@ -155,6 +159,7 @@ where
             let outcome = match self.timeout {
                 Some(limit) => match clock::timeout(&*queue.clock, limit, once).await {
                     Ok(outcome) => outcome.map_err(Into::into),
+                    Err(_) if kind == Kind::Once => return Err(Unsuccessful::CutOff),
                     Err(late) => Err(late.into()),
                 },
                 None => once.await.map_err(Into::into),
@@ -165,67 +170,53 @@ where
             };
             failures += 1;
             if failure.is_terminal() {
-                return Err(failure);
+                return Err(Unsuccessful::Failed(failure));
             }
             match self
                 .retry
                 .delay_after(failures, queue.rng.next_u64(), failure.retry_after())
             {
                 Some(delay) => queue.clock.sleep(delay).await,
-                None => return Err(failure),
+                None => return Err(Unsuccessful::Failed(failure)),
             }
         }
     }
 }
 
+/// Why there is no output.
+enum Unsuccessful {
+    Failed(Failure),
+    /// By the time limit, and it must not run twice: nobody knows how far it came.
+    CutOff,
+}
+
 impl Context {
     /// Writes an outcome to the journal; it is on disk when this returns.
-    pub(crate) async fn remember(
-        &self,
-        key: &str,
-        kind: Kind,
-        type_name: &'static str,
-        value: Payload,
-    ) -> Result<(), Failure> {
+    async fn remember(&self, key: String, kind: Kind, type_name: &'static str, value: Payload) -> Result<(), Failure> {
         let (lease, now) = (self.run.lease(), self.run.queue.clock.now());
-        let (stored, stored_key) = (value.clone(), key.to_owned());
-        let written = self
-            .run
-            .db
-            .write(move |tx| journal::record(tx, lease, now, &stored_key, kind, type_name, &stored))
-            .await;
-        if let Err(error) = written {
-            return Err(self.run.refused(error).await.into());
-        }
-        self.run.journal().put(
-            key.to_owned(),
-            Entry {
-                kind,
-                standing: Standing::Done,
-                value: Some(value),
-            },
-        );
+        self.run
+            .tell(move |tx| journal::record(tx, lease, now, &key, kind, type_name, &value))
+            .await?;
         Ok(())
     }
 
     async fn begin_once(&self, key: &str) -> Result<(), Failure> {
-        let (lease, now, key) = (self.run.lease(), self.run.queue.clock.now(), key.to_owned());
-        match self
-            .run
-            .db
-            .write(move |tx| journal::begin_once(tx, lease, now, &key))
-            .await
-        {
-            Ok(()) => Ok(()),
-            Err(error) => Err(self.run.refused(error).await.into()),
-        }
+        let (lease, now, stored_key) = (self.run.lease(), self.run.queue.clock.now(), key.to_owned());
+        self.run
+            .tell(move |tx| journal::begin_once(tx, lease, now, &stored_key))
+            .await?;
+        let begun = Entry {
+            kind: Kind::Once,
+            standing: Standing::Pending,
+            value: None,
+        };
+        self.run.journal().put(key.to_owned(), begun);
+        Ok(())
     }
 
     async fn forget_once(&self, key: &str) -> Result<(), Failure> {
         let (lease, key) = (self.run.lease(), key.to_owned());
-        match self.run.db.write(move |tx| journal::forget_once(tx, lease, &key)).await {
-            Ok(()) => Ok(()),
-            Err(error) => Err(self.run.refused(error).await.into()),
-        }
+        self.run.tell(move |tx| journal::forget_once(tx, lease, &key)).await?;
+        Ok(())
     }
 }

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::Context;
 use super::drift::Recall;
-use crate::journal::{self, Entry, Kind, Standing};
+use crate::journal::{self, Kind};
 use crate::lease::guard;
 use crate::limits;
 
@@ -30,10 +30,10 @@ impl Context {
         let key = self.key(Kind::Transaction, name)?;
         match self.recall::<T>(&key, Kind::Transaction).await {
             Recall::Done(output) => return Ok(output),
-            Recall::New | Recall::Begun | Recall::Again => {}
+            Recall::New | Recall::Begun | Recall::Over => {}
         }
         let _working = self.run.activity.work();
-        let (lease, now, stored_key) = (self.run.lease(), self.run.queue.clock.now(), key.clone());
+        let (lease, now) = (self.run.lease(), self.run.queue.clock.now());
         let committed = self
             .run
             .db
@@ -43,20 +43,12 @@ impl Context {
                 let output = work(tx)?;
                 let value = Payload::encode(&output, limits::PAYLOAD_BYTES)?;
                 let type_name = std::any::type_name::<T>();
-                journal::record(tx, lease, now, &stored_key, Kind::Transaction, type_name, &value)?;
-                Ok((output, value))
+                journal::record(tx, lease, now, &key, Kind::Transaction, type_name, &value)?;
+                Ok(output)
             })
             .await;
         match committed {
-            Ok((output, value)) => {
-                let entry = Entry {
-                    kind: Kind::Transaction,
-                    standing: Standing::Done,
-                    value: Some(value),
-                };
-                self.run.journal().put(key, entry);
-                Ok(output)
-            }
+            Ok(output) => Ok(output),
             Err(error) => Err(Failure::from(self.run.refused(error).await).with("transaction", name)),
         }
     }

@@ -6,7 +6,6 @@ use std::marker::PhantomData;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
-use hive_core::payload::Payload;
 use hive_errors::{ErrorKind, Failure};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -15,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::Context;
 use super::drift::Recall;
 use crate::journal::{Entry, Kind, Standing};
-use crate::queue::wait::{NewWait, Wanted};
+use crate::queue::wait::{NewWait, Outcome, Resolved, Wanted};
 
 /// A named value of type `T` that can be sent to a waiting task.
 ///
@@ -116,7 +115,8 @@ impl Context {
     /// Terminal, of kind `timeout`, when [`Wait::timeout`] passes first.
     ///
     /// # Cancel safety
-    /// Dropped, the task still counts as waiting for the signal; come back to the same name to take its value.
+    /// Dropped, the task still counts as waiting for the signal, and a value that comes is kept. The next wait for it takes
+    /// that value, and keeps to the question and the time limit of the one that was dropped.
     pub fn wait<T: DeserializeOwned + Send>(&self, signal: Signal<T>) -> Wait<'_, T> {
         Wait {
             cx: self,
@@ -130,63 +130,58 @@ impl Context {
     /// begins.
     ///
     /// # Cancel safety
-    /// Dropped, the timer goes on; come back to it to wait for the rest.
+    /// Dropped, nobody waits for it: another sleep in the same run is another timer. Keep the future to come back to it.
     pub async fn sleep(&self, duration: Duration) -> Result<(), Failure> {
         let key = self.key(Kind::Timer, "timer")?;
         let until = self.run.queue.clock.now() + duration;
-        self.outcome::<()>(&key, Kind::Timer, || Wanted::Timer { until })
-            .await
-            .map(|_| ())
+        self.outcome::<()>(&key, Kind::Timer, || Wanted::Timer { until }).await;
+        Ok(())
     }
 
-    /// The outcome of the wait under `key`, which `what` begins when it is new. `None`: its time has run out.
+    /// The outcome of the wait under `key`, which `what` begins when it is new, and when a person lets it begin anew.
+    /// `None`: it is over and left no value.
     pub(crate) async fn outcome<T: DeserializeOwned>(
         &self,
         key: &str,
         kind: Kind,
-        what: impl FnOnce() -> Wanted,
-    ) -> Result<Option<T>, Failure> {
-        let new = match self.recall::<T>(key, kind).await {
-            Recall::Done(value) => return Ok(Some(value)),
-            Recall::Again => return Ok(None),
-            Recall::Begun => None,
-            Recall::New => {
-                self.run.journal().put(
-                    key.to_owned(),
-                    Entry {
-                        kind,
-                        standing: Standing::Pending,
-                        value: None,
-                    },
-                );
-                Some(NewWait {
-                    key: key.to_owned(),
-                    what: what(),
-                })
-            }
-        };
-        self.settled(key, new).await;
-        match self.recall::<T>(key, kind).await {
-            Recall::Done(value) => Ok(Some(value)),
-            Recall::New | Recall::Begun | Recall::Again => Ok(None),
+        mut what: impl FnMut() -> Wanted,
+    ) -> Option<T> {
+        loop {
+            let new = match self.recall::<T>(key, kind).await {
+                Recall::Done(value) => return Some(value),
+                Recall::Over => return None,
+                Recall::Begun => None,
+                Recall::New => {
+                    self.run.journal().put(
+                        key.to_owned(),
+                        Entry {
+                            kind,
+                            standing: Standing::Pending,
+                            value: None,
+                        },
+                    );
+                    Some(NewWait {
+                        key: key.to_owned(),
+                        what: what(),
+                    })
+                }
+            };
+            self.settled(key, new).await;
         }
     }
 
-    /// Waits until the entry under `key` is done. The driver registers `new` and brings the outcome into the journal.
+    /// Waits until the entry under `key` is neither pending nor held any more. The driver registers `new` and brings the
+    /// outcome into the journal.
     pub(crate) async fn settled(&self, key: &str, new: Option<NewWait>) {
         let _waiting = self.run.activity.wait(new);
         loop {
             let mut news = pin!(self.run.activity.news());
             news.as_mut().enable();
-            if self
-                .run
-                .journal()
-                .get(key)
-                .is_some_and(|entry| entry.standing == Standing::Done)
-            {
-                return;
+            let standing = self.run.journal().get(key).map(|entry| entry.standing);
+            match standing {
+                None | Some(Standing::Done) => return,
+                Some(Standing::Pending | Standing::Held) => news.await,
             }
-            news.await;
         }
     }
 }
@@ -218,20 +213,45 @@ impl<'a, T: DeserializeOwned + Send + 'a> IntoFuture for Wait<'a, T> {
                 question,
                 timeout,
             } = self;
-            let key = cx.key(Kind::Signal, signal.name())?;
+            let mut claim = Claim {
+                cx,
+                key: Some(cx.key(Kind::Signal, signal.name())?),
+            };
             let until = timeout.map(|limit| cx.run.queue.clock.now() + limit);
             let wanted = || Wanted::Signal {
                 name: signal.name().to_owned(),
-                question,
+                question: question.clone(),
                 until,
             };
-            let value = cx.outcome::<T>(&key, Kind::Signal, wanted).await?;
+            let value = cx.outcome::<T>(claim.key(), Kind::Signal, wanted).await;
+            claim.key = None;
             value.ok_or_else(|| {
                 Failure::terminal("nobody answered in time")
                     .with_kind(ErrorKind::Timeout)
                     .with("signal", signal.name())
             })
         })
+    }
+}
+
+/// A wait's claim on its key until it has its answer. Dropped before, by a `select!` that went another way, the next wait
+/// for this signal goes on with it: an answer must not go to a wait that nobody looks at any more.
+struct Claim<'a> {
+    cx: &'a Context,
+    key: Option<String>,
+}
+
+impl Claim<'_> {
+    fn key(&self) -> &str {
+        self.key.as_deref().unwrap_or_default()
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        if let Some(key) = &self.key {
+            self.cx.run.journal().give_back(key);
+        }
     }
 }
 
@@ -246,18 +266,23 @@ impl<T> std::fmt::Debug for Wait<'_, T> {
 
 impl Context {
     /// Takes in what the driver found: outcomes that came about since it last looked.
-    pub(crate) fn learn(&self, outcomes: impl IntoIterator<Item = (String, Option<Payload>)>) {
+    pub(crate) fn learn(&self, outcomes: Vec<Resolved>) {
         let mut journal = self.run.journal();
-        for (key, value) in outcomes {
-            let kind = journal.get(&key).map_or(Kind::Signal, |entry| entry.kind);
-            journal.put(
-                key,
-                Entry {
-                    kind,
-                    standing: Standing::Done,
-                    value,
-                },
-            );
+        for Resolved { key, outcome } in outcomes {
+            let known = journal.get(&key).map(|entry| (entry.kind, entry.standing));
+            match outcome {
+                Outcome::Over(value) => {
+                    let entry = Entry {
+                        kind: known.map_or(Kind::Signal, |(kind, _)| kind),
+                        standing: Standing::Done,
+                        value,
+                    };
+                    journal.put(key, entry);
+                }
+                // Unless this run has begun it anew by itself.
+                Outcome::Again if known.is_some_and(|(_, standing)| standing == Standing::Held) => journal.forget(&key),
+                Outcome::Again => {}
+            }
         }
         drop(journal);
         self.run.activity.announce();

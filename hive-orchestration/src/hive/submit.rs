@@ -116,7 +116,14 @@ impl<T: 'static> IntoFuture for Submit<T> {
         Box::pin(async move {
             let (hive, new) = self.check()?;
             let queue = hive.shop().queue.clone();
-            let id = hive.shop().db.write(move |tx| submit::submit(tx, &queue, &new)).await?;
+            let submitted = hive.shop().db.write(move |tx| submit::submit(tx, &queue, &new)).await;
+            let id = submitted.map_err(|error| {
+                if error.kind() != ErrorKind::ShuttingDown {
+                    return error;
+                }
+                Error::new(ErrorKind::ShuttingDown, "the hive is closed and takes no tasks")
+                    .with_hint("submit again once it has been opened again")
+            })?;
             Ok(TaskHandle::new(id, Arc::clone(hive.shop())))
         })
     }

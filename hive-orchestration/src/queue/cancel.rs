@@ -81,7 +81,7 @@ fn end(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef, reason: &'static str) -> 
     let (wakeups, seq, id) = (queue.wakeups.clone(), task.seq, task.id);
     tx.on_commit(move || {
         wakeups.stop(seq);
-        wakeups.changed(id);
+        wakeups.ended(id);
     });
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! A worker takes what is ready.
 
 use hive_core::clock::Timestamp;
-use hive_core::db::Tx;
+use hive_core::db::{Snapshot, Tx};
 use hive_core::id::TaskId;
 use hive_core::payload::Payload;
 use hive_errors::Result;
@@ -9,11 +9,13 @@ use hive_errors::Result;
 use super::{Queue, TaskRef, emit, wait};
 use crate::lease::Lease;
 use crate::limits;
+use crate::wake::RunSigns;
 
 /// One run, handed to a worker.
 #[derive(Debug)]
 pub(crate) struct Claimed {
     pub(crate) lease: Lease,
+    pub(crate) signs: RunSigns,
     pub(crate) task: TaskRef,
     pub(crate) depth: u32,
     pub(crate) input: Payload,
@@ -29,7 +31,7 @@ pub(crate) struct Claims {
     pub(crate) more: bool,
 }
 
-/// Fires what has fallen due, then claims up to `limit` ready tasks, the most urgent first.
+/// Fires what has fallen due, then claims up to `limit` ready tasks, the most urgent first. A limit of zero fires only.
 ///
 /// A task whose agent `knows` denies is put aside for a while; another instance may know it.
 pub(crate) fn claim(tx: &mut Tx<'_>, queue: &Queue, limit: usize, knows: impl Fn(&str) -> bool) -> Result<Claims> {
@@ -59,7 +61,7 @@ pub(crate) fn claim(tx: &mut Tx<'_>, queue: &Queue, limit: usize, knows: impl Fn
         },
     )?;
     let mut claims = Claims {
-        more: ready.len() == limit,
+        more: limit > 0 && ready.len() == limit,
         ..Claims::default()
     };
     for (task, depth) in ready {
@@ -80,8 +82,15 @@ pub(crate) fn claim(tx: &mut Tx<'_>, queue: &Queue, limit: usize, knows: impl Fn
             attempt: task.attempt,
             epoch: queue.epoch,
         };
+        let signs = RunSigns::default();
+        let (wakeups, id, entering) = (queue.wakeups.clone(), task.id, signs.clone());
+        tx.on_commit(move || {
+            wakeups.enter(lease, entering);
+            wakeups.changed(id);
+        });
         claims.tasks.push(Claimed {
             lease,
+            signs,
             task,
             depth,
             input,
@@ -100,8 +109,9 @@ fn defer(tx: &mut Tx<'_>, task: &TaskRef, now: Timestamp) -> Result<()> {
     Ok(())
 }
 
-fn next_due(tx: &Tx<'_>) -> Result<Option<Timestamp>> {
-    tx.query_one(
+/// When the next timer or delayed task falls due.
+pub(crate) fn next_due(db: &Snapshot<'_>) -> Result<Option<Timestamp>> {
+    db.query_one(
         "SELECT min(at) FROM (
              SELECT min(run_at) AS at FROM task WHERE state = 0
              UNION ALL

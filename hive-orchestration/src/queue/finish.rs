@@ -5,12 +5,13 @@ use hive_core::payload::Payload;
 use hive_errors::{Error, ErrorKind, Failure, Result, RetryPolicy};
 
 use super::{Queue, TaskRef, cancel, emit, submit, wait};
-use crate::lease::Lease;
+use crate::lease::{Lease, guard};
 use crate::task::state::{AfterFailure, after_failure};
 
 /// Ends the task with its output.
 pub(crate) fn complete(tx: &mut Tx<'_>, queue: &Queue, lease: Lease, task: &TaskRef, output: &Payload) -> Result<()> {
-    end(tx, queue, lease, 4)?;
+    guard(tx, lease)?;
+    end(tx, queue, lease.task, 4)?;
     tx.execute(
         "UPDATE task_body SET output = ?2, failure = NULL WHERE task = ?1",
         &[&lease.task, output],
@@ -29,25 +30,18 @@ pub(crate) fn fail(
     policy: &RetryPolicy,
 ) -> Result<()> {
     let now = queue.clock.now();
-    let failures = tx
-        .query_opt(
-            "SELECT failures FROM task WHERE seq = ?1 AND attempt = ?2 AND epoch = ?3 AND state = 2",
-            &[&lease.task, &lease.attempt, &lease.epoch],
-            |row| row.get::<u32>(0),
-        )?
-        .ok_or_else(|| lease.lost())?
-        .saturating_add(1);
-    tx.execute(
-        "UPDATE task SET failures = ?2 WHERE seq = ?1",
-        &[&lease.task, &failures],
+    guard(tx, lease)?;
+    let failures = tx.query_one(
+        "UPDATE task SET failures = failures + 1 WHERE seq = ?1 RETURNING failures",
+        &[&lease.task],
+        |row| row.get::<u32>(0),
     )?;
     record(tx, lease.task, failure)?;
     match after_failure(failure, failures, policy, queue.rng.next_u64(), now) {
         AfterFailure::Retry(at) => {
             tx.execute(
-                "UPDATE task SET state = 0, epoch = 0, run_at = ?4
-                 WHERE seq = ?1 AND attempt = ?2 AND epoch = ?3 AND state = 2",
-                &[&lease.task, &lease.attempt, &lease.epoch, &at],
+                "UPDATE task SET state = 0, epoch = 0, run_at = ?2 WHERE seq = ?1",
+                &[&lease.task, &at],
             )?;
             emit::failed(tx, queue, task, failure, Some(at))?;
             let (wakeups, id) = (queue.wakeups.clone(), task.id);
@@ -58,12 +52,12 @@ pub(crate) fn fail(
             Ok(())
         }
         AfterFailure::Failed => {
-            end(tx, queue, lease, 5)?;
+            end(tx, queue, lease.task, 5)?;
             emit::failed(tx, queue, task, failure, None)?;
             after_end(tx, queue, task, false)
         }
         AfterFailure::Dead => {
-            end(tx, queue, lease, 7)?;
+            end(tx, queue, lease.task, 7)?;
             emit::failed(tx, queue, task, failure, None)?;
             emit::dead(tx, queue, task, failure)?;
             after_end(tx, queue, task, false)
@@ -72,11 +66,11 @@ pub(crate) fn fail(
 }
 
 /// Hands a run back unharmed, at shutdown: it is neither a failure nor a crash.
-pub(crate) fn release(tx: &mut Tx<'_>, lease: Lease) -> Result<()> {
-    tx.execute(
-        "UPDATE task SET state = 1, epoch = 0 WHERE seq = ?1 AND attempt = ?2 AND epoch = ?3 AND state = 2",
-        &[&lease.task, &lease.attempt, &lease.epoch],
-    )?;
+pub(crate) fn release(tx: &mut Tx<'_>, queue: &Queue, lease: Lease, task: &TaskRef) -> Result<()> {
+    guard(tx, lease)?;
+    tx.execute("UPDATE task SET state = 1, epoch = 0 WHERE seq = ?1", &[&lease.task])?;
+    let (wakeups, id) = (queue.wakeups.clone(), task.id);
+    tx.on_commit(move || wakeups.changed(id));
     Ok(())
 }
 
@@ -88,12 +82,13 @@ pub(super) fn record(tx: &mut Tx<'_>, task: i64, failure: &Failure) -> Result<()
     Ok(())
 }
 
-fn end(tx: &mut Tx<'_>, queue: &Queue, lease: Lease, state: i64) -> Result<()> {
-    let ended = tx.execute(
-        "UPDATE task SET state = ?4, finished_at = ?5 WHERE seq = ?1 AND attempt = ?2 AND epoch = ?3 AND state = 2",
-        &[&lease.task, &lease.attempt, &lease.epoch, &state, &queue.clock.now()],
+/// The caller has the lease, or it was taken from a dead process.
+pub(super) fn end(tx: &mut Tx<'_>, queue: &Queue, task: i64, state: i64) -> Result<()> {
+    tx.execute(
+        "UPDATE task SET state = ?2, epoch = 0, finished_at = ?3 WHERE seq = ?1",
+        &[&task, &state, &queue.clock.now()],
     )?;
-    if ended == 0 { Err(lease.lost()) } else { Ok(()) }
+    Ok(())
 }
 
 /// What follows from any end: children left behind are cancelled, the parent hears of it, the next sibling starts.
@@ -119,6 +114,6 @@ pub(super) fn after_end(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef, succeede
         }
     }
     let (wakeups, id) = (queue.wakeups.clone(), task.id);
-    tx.on_commit(move || wakeups.changed(id));
+    tx.on_commit(move || wakeups.ended(id));
     Ok(())
 }

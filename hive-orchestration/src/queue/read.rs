@@ -1,6 +1,6 @@
 //! Questions about tasks.
 
-use hive_core::db::Snapshot;
+use hive_core::db::{Row, Snapshot};
 use hive_core::id::TaskId;
 use hive_core::payload::Payload;
 use hive_errors::{Error, ErrorKind, Failure, Result};
@@ -32,7 +32,8 @@ pub(crate) fn status(db: &Snapshot<'_>, id: TaskId) -> Result<TaskStatus> {
             },
         )?
         .ok_or_else(|| Error::new(ErrorKind::NotFound, "no such task").with("task", id))?;
-    if status.state == TaskState::Waiting {
+    // A question may be open in one branch while another works.
+    if [TaskState::Waiting, TaskState::Running].contains(&status.state) {
         status.waiting_for = waiting_for(db, seq)?;
     }
     Ok(status)
@@ -41,7 +42,7 @@ pub(crate) fn status(db: &Snapshot<'_>, id: TaskId) -> Result<TaskStatus> {
 fn waiting_for(db: &Snapshot<'_>, seq: i64) -> Result<Vec<WaitingFor>> {
     let waits = db.query(
         "SELECT key, kind, state, note, wake_at, signal, remaining FROM journal
-         WHERE task = ?1 AND state IN (0, 3) ORDER BY at, key",
+         WHERE task = ?1 AND state <> 2 AND state IN (0, 3) ORDER BY at, length(key), key",
         &[&seq],
         |row| {
             if row.get::<i64>(2)? == 3 {
@@ -91,13 +92,16 @@ pub(crate) fn end(db: &Snapshot<'_>, id: TaskId) -> Result<Option<End>> {
     .ok_or_else(|| Error::new(ErrorKind::NotFound, "no such task").with("task", id))
 }
 
-/// The ends of a call's children, in the order in which they were given.
-pub(crate) fn children(db: &Snapshot<'_>, parent: i64, call: &str) -> Result<Vec<Option<End>>> {
+/// The agents and ends of a call's children, in the order in which they were given.
+pub(crate) fn children(db: &Snapshot<'_>, parent: i64, call: &str) -> Result<Vec<(String, Option<End>)>> {
     db.query(
-        "SELECT state, output, failure FROM task JOIN task_body ON task_body.task = task.seq
+        "SELECT agent, state, output, failure FROM task JOIN task_body ON task_body.task = task.seq
          WHERE parent = ?1 AND call = ?2 ORDER BY ordinal",
         &[&parent, &call],
-        |row| end_of(TaskState::from_code(row.get(0)?)?, row.get(1)?, row.get(2)?),
+        |row| {
+            let end = end_of(TaskState::from_code(row.get(1)?)?, row.get(2)?, row.get(3)?)?;
+            Ok((row.get(0)?, end))
+        },
     )
 }
 
@@ -115,13 +119,25 @@ fn end_of(state: TaskState, output: Option<Payload>, failure: Option<String>) ->
     })
 }
 
-/// How many tasks are in each state, below one root when given.
+/// How many tasks are in each state, at and below one task when given.
 pub(crate) fn counts(db: &Snapshot<'_>, root: Option<TaskId>) -> Result<Vec<(TaskState, u64)>> {
-    db.query(
-        "SELECT state, count(*) FROM task WHERE ?1 IS NULL OR root = ?1 GROUP BY state ORDER BY state",
-        &[&root],
-        |row| Ok((TaskState::from_code(row.get(0)?)?, row.get(1)?)),
-    )
+    let count = |row: &Row<'_>| Ok((TaskState::from_code(row.get(0)?)?, row.get(1)?));
+    match root {
+        Some(root) => db.query(
+            "WITH RECURSIVE tree (seq) AS (
+                 SELECT seq FROM task WHERE id = ?1
+                 UNION ALL
+                 SELECT task.seq FROM task JOIN tree ON task.parent = tree.seq)
+             SELECT state, count(*) FROM tree CROSS JOIN task ON task.seq = tree.seq GROUP BY state ORDER BY state",
+            &[&root],
+            count,
+        ),
+        None => db.query(
+            "SELECT state, count(*) FROM task GROUP BY state ORDER BY state",
+            &[],
+            count,
+        ),
+    }
 }
 
 fn parse<T: serde::de::DeserializeOwned>(text: Option<String>) -> Result<Option<T>> {

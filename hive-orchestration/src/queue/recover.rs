@@ -64,10 +64,8 @@ pub(crate) fn recover(tx: &mut Tx<'_>, queue: &Queue, agents: &[String]) -> Resu
 }
 
 fn bury(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef, crashes: u32) -> Result<()> {
-    tx.execute(
-        "UPDATE task SET state = 7, epoch = 0, crashes = ?2, finished_at = ?3 WHERE seq = ?1",
-        &[&task.seq, &crashes, &queue.clock.now()],
-    )?;
+    finish::end(tx, queue, task.seq, 7)?;
+    tx.execute("UPDATE task SET crashes = ?2 WHERE seq = ?1", &[&task.seq, &crashes])?;
     let failure = Failure::terminal("the process died again and again while this task was running")
         .with_kind(ErrorKind::TaskDead)
         .with("crashes", crashes)

@@ -50,6 +50,7 @@ CREATE INDEX task_ready ON task (priority DESC, seq) WHERE state = 1;
 CREATE INDEX task_later ON task (run_at) WHERE state = 0;
 CREATE INDEX task_running ON task (epoch) WHERE state = 2;
 CREATE INDEX task_child ON task (parent, call, ordinal) WHERE parent IS NOT NULL;
+CREATE INDEX task_held ON task (parent, call, ordinal) WHERE state = 0 AND parent IS NOT NULL;
 CREATE UNIQUE INDEX task_idempotency ON task (tenant, agent, idempotency) WHERE idempotency IS NOT NULL;
 
 CREATE TABLE task_body (
@@ -60,7 +61,8 @@ CREATE TABLE task_body (
     progress TEXT
 ) STRICT;
 
--- What a task remembers. state: 0 pending, 1 resolved by somebody else and not seen yet, 2 done, 3 held for a person.
+-- What a task remembers. state: 0 pending, 1 resolved by somebody else and not seen yet, 2 done, 3 held for a person,
+-- 4 to run again, which the run has not seen yet.
 CREATE TABLE journal (
     task      INTEGER NOT NULL,
     key       TEXT NOT NULL,
@@ -75,6 +77,7 @@ CREATE TABLE journal (
     at        INTEGER NOT NULL,
     PRIMARY KEY (task, key)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX journal_open ON journal (task, state) WHERE state <> 2;
 CREATE INDEX journal_timer ON journal (wake_at) WHERE state = 0 AND wake_at IS NOT NULL;
 CREATE INDEX journal_signal ON journal (task, signal) WHERE state = 0 AND signal IS NOT NULL;
 

@@ -28,6 +28,7 @@ pub(crate) struct NewTask {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Parent<'a> {
     pub(crate) seq: i64,
+    pub(crate) id: TaskId,
     pub(crate) root: TaskId,
     pub(crate) depth: u32,
     pub(crate) call: &'a str,
@@ -120,11 +121,7 @@ fn insert(tx: &mut Tx<'_>, queue: &Queue, new: &NewTask, parent: Option<Parent<'
         tenant: new.tenant.clone(),
         attempt: 0,
     };
-    let caller = match parent {
-        Some(parent) => Some(tx.query_one("SELECT id FROM task WHERE seq = ?1", &[&parent.seq], |row| row.get(0))?),
-        None => None,
-    };
-    emit::submitted(tx, queue, &task, caller, new.run_at)?;
+    emit::submitted(tx, queue, &task, parent.map(|parent| parent.id), new.run_at)?;
     let wakeups = queue.wakeups.clone();
     // A later task matters to the dispatcher too: it may be the next to fall due.
     if !held {
@@ -137,7 +134,8 @@ fn insert(tx: &mut Tx<'_>, queue: &Queue, new: &NewTask, parent: Option<Parent<'
 pub(super) fn release_next(tx: &mut Tx<'_>, queue: &Queue, parent: i64, call: &str) -> Result<()> {
     let released = tx.execute(
         "UPDATE task SET state = 1, run_at = ?3 WHERE seq = (
-             SELECT seq FROM task WHERE parent = ?1 AND call = ?2 AND state = 0 AND run_at = ?4 ORDER BY ordinal LIMIT 1)",
+             SELECT seq FROM task WHERE parent = ?1 AND parent IS NOT NULL AND call = ?2 AND state = 0 AND run_at = ?4
+             ORDER BY ordinal LIMIT 1)",
         &[&parent, &call, &queue.clock.now(), &HELD],
     )?;
     if released > 0 {

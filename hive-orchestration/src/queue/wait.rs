@@ -11,19 +11,20 @@ use super::submit::{NewTask, Parent, submit_child};
 use super::{Queue, TaskRef, emit};
 use crate::journal::Kind;
 use crate::lease::{Lease, guard};
+use crate::limits;
 use crate::task::TaskState;
 
 /// Timers fired in one transaction; the dispatcher comes back at once for the rest.
 const TIMERS_BATCH: u64 = 1_000;
 
 /// Something that a run begins to wait for, under the key by which it asks for the outcome.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct NewWait {
     pub(crate) key: String,
     pub(crate) what: Wanted,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Wanted {
     Timer {
         until: Timestamp,
@@ -44,11 +45,19 @@ pub(crate) enum Wanted {
     },
 }
 
-/// An outcome that was not seen yet. A timer, or a wait whose time ran out, has no value.
+/// An outcome that was not seen yet.
 #[derive(Debug)]
 pub(crate) struct Resolved {
     pub(crate) key: String,
-    pub(crate) value: Option<Payload>,
+    pub(crate) outcome: Outcome,
+}
+
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// A timer, children, or a wait whose time ran out, leave no value.
+    Over(Option<Payload>),
+    /// A person lets it run again.
+    Again,
 }
 
 /// What one exchange with the database brought.
@@ -67,23 +76,25 @@ pub(crate) fn sync(
     lease: Lease,
     task: &TaskRef,
     depth: u32,
-    new: Vec<NewWait>,
+    new: &[NewWait],
     park: bool,
 ) -> Result<Synced> {
     guard(tx, lease)?;
+    let mut timer = false;
     for wait in new {
-        register(tx, queue, task, depth, wait)?;
+        timer |= register(tx, queue, task, depth, wait)?;
     }
-    let resolved = tx.query(
-        "UPDATE journal SET state = 2 WHERE task = ?1 AND state = 1 RETURNING key, value",
-        &[&lease.task],
-        |row: &Row<'_>| {
-            Ok(Resolved {
-                key: row.get(0)?,
-                value: row.get(1)?,
-            })
-        },
-    )?;
+    if !new.is_empty() {
+        let (wakeups, id) = (queue.wakeups.clone(), task.id);
+        tx.on_commit(move || {
+            wakeups.changed(id);
+            // It may be the next to fall due.
+            if timer {
+                wakeups.dispatch();
+            }
+        });
+    }
+    let resolved = fresh(tx, lease.task)?;
     let parked = park && resolved.is_empty();
     if parked {
         tx.execute("UPDATE task SET state = 3, epoch = 0 WHERE seq = ?1", &[&lease.task])?;
@@ -92,17 +103,39 @@ pub(crate) fn sync(
         let (wakeups, id) = (queue.wakeups.clone(), task.id);
         tx.on_commit(move || wakeups.changed(id));
     }
-    // A new timer may be the next to fall due.
-    let wakeups = queue.wakeups.clone();
-    tx.on_commit(move || wakeups.dispatch());
     Ok(Synced { resolved, parked })
+}
+
+/// Outcomes that no run has seen yet; from here on this one has. `state <> 2` is what the index asks for.
+fn fresh(tx: &mut Tx<'_>, task: i64) -> Result<Vec<Resolved>> {
+    let mut fresh = tx.query(
+        "UPDATE journal SET state = 2 WHERE task = ?1 AND state <> 2 AND state = 1 RETURNING key, value",
+        &[&task],
+        |row: &Row<'_>| {
+            Ok(Resolved {
+                key: row.get(0)?,
+                outcome: Outcome::Over(row.get(1)?),
+            })
+        },
+    )?;
+    fresh.extend(tx.query(
+        "DELETE FROM journal WHERE task = ?1 AND state <> 2 AND state = 4 RETURNING key",
+        &[&task],
+        |row: &Row<'_>| {
+            Ok(Resolved {
+                key: row.get(0)?,
+                outcome: Outcome::Again,
+            })
+        },
+    )?);
+    Ok(fresh)
 }
 
 /// What the task waits for first, for its event.
 fn awaited(tx: &Tx<'_>, task: i64) -> Result<(WaitsFor, Option<String>, Option<Timestamp>)> {
     let first = tx.query_opt(
-        "SELECT kind, state, key, signal, wake_at FROM journal WHERE task = ?1 AND state IN (0, 3)
-         ORDER BY state DESC, at, key LIMIT 1",
+        "SELECT kind, state, key, signal, wake_at FROM journal WHERE task = ?1 AND state <> 2 AND state IN (0, 3)
+         ORDER BY state DESC, kind < 3, at, length(key), key LIMIT 1",
         &[&task],
         |row| {
             let (kind, held) = (Kind::from_code(row.get(0)?)?, row.get::<i64>(1)? == 3);
@@ -119,21 +152,25 @@ fn awaited(tx: &Tx<'_>, task: i64) -> Result<(WaitsFor, Option<String>, Option<T
     Ok(first.unwrap_or((WaitsFor::Signal, None, None)))
 }
 
-fn register(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef, depth: u32, wait: NewWait) -> Result<()> {
+/// Begins a wait; `true` when it may end by time.
+fn register(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef, depth: u32, wait: &NewWait) -> Result<bool> {
     let now = queue.clock.now();
     let NewWait { key, what } = wait;
     match what {
-        Wanted::Timer { until } => pend(tx, task.seq, &key, Kind::Timer, now, None, Some(until), None, None),
+        Wanted::Timer { until } => {
+            pend(tx, task.seq, key, Kind::Timer, now, None, Some(*until), None, None)?;
+            Ok(true)
+        }
         Wanted::Signal { name, question, until } => {
             pend(
                 tx,
                 task.seq,
-                &key,
+                key,
                 Kind::Signal,
                 now,
                 question.as_deref(),
-                until,
-                Some(&name),
+                *until,
+                Some(name),
                 None,
             )?;
             // It may have come before anybody waited for it.
@@ -142,38 +179,38 @@ fn register(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef, depth: u32, wait: Ne
                 &[&task.seq, &name],
                 |row| row.get::<Payload>(0),
             )?;
-            match early {
-                Some(value) => resolve(tx, queue, task.seq, &key, Some(&value)),
-                None => Ok(()),
+            if let Some(value) = early {
+                resolve(tx, queue, task.seq, key, Some(&value))?;
             }
+            Ok(until.is_some())
         }
         Wanted::Children { tasks, parallel } => {
             let count = tasks.len() as u64;
-            pend(tx, task.seq, &key, Kind::Children, now, None, None, None, Some(count))?;
+            pend(tx, task.seq, key, Kind::Children, now, None, None, None, Some(count))?;
             for (ordinal, child) in tasks.iter().enumerate() {
                 let parent = Parent {
                     seq: task.seq,
+                    id: task.id,
                     root: task.root,
                     depth,
-                    call: &key,
+                    call: key,
                     ordinal,
-                    held: ordinal >= parallel,
+                    held: ordinal >= *parallel,
                 };
                 submit_child(tx, queue, child, parent)?;
             }
             if count == 0 {
-                resolve(tx, queue, task.seq, &key, None)
-            } else {
-                Ok(())
+                resolve(tx, queue, task.seq, key, None)?;
             }
+            Ok(false)
         }
         Wanted::Decision { kind, report } => {
             tx.execute(
                 "INSERT INTO journal (task, key, kind, state, note, at) VALUES (?1, ?2, ?3, 3, ?4, ?5)
                  ON CONFLICT (task, key) DO UPDATE SET kind = ?3, state = 3, note = ?4",
-                &[&task.seq, &key, &kind.code(), &report, &now],
+                &[&task.seq, key, &kind.code(), report, &now],
             )?;
-            Ok(())
+            Ok(false)
         }
     }
 }
@@ -246,13 +283,25 @@ pub(super) fn fire_timers(tx: &mut Tx<'_>, queue: &Queue, now: Timestamp) -> Res
 pub(crate) fn signal(tx: &mut Tx<'_>, queue: &Queue, id: TaskId, name: &str, value: &Payload) -> Result<()> {
     let task = live(tx, id)?;
     let waiting = tx.query_opt(
-        "SELECT key FROM journal WHERE task = ?1 AND state = 0 AND signal = ?2 ORDER BY at, key LIMIT 1",
+        "SELECT key FROM journal WHERE task = ?1 AND state = 0 AND signal = ?2 ORDER BY at, length(key), key LIMIT 1",
         &[&task, &name],
         |row| row.get::<String>(0),
     )?;
     match waiting {
         Some(key) => resolve(tx, queue, task, &key, Some(value)),
         None => {
+            let unread = tx.query_one("SELECT count(*) FROM inbox WHERE task = ?1", &[&task], |row| {
+                row.get::<u64>(0)
+            })?;
+            if unread >= limits::SIGNALS_KEPT as u64 {
+                return Err(
+                    Error::new(ErrorKind::LimitReached, "the task has too many unread signals")
+                        .with("task", id)
+                        .with("signal", name)
+                        .with("limit", limits::SIGNALS_KEPT)
+                        .with_hint("wait until the task has taken some; perhaps it waits for another name"),
+                );
+            }
             tx.execute(
                 "INSERT INTO inbox (task, name, value, at) VALUES (?1, ?2, ?3, ?4)",
                 &[&task, &name, value, &queue.clock.now()],
@@ -276,7 +325,17 @@ pub(crate) fn decide(tx: &mut Tx<'_>, queue: &Queue, id: TaskId, key: &str, valu
             .with("step", key)
             .with_hint("take the step's name from the task's status, under waiting_for")
     })?;
-    resolve(tx, queue, task, key, value)
+    match value {
+        Some(value) => resolve(tx, queue, task, key, Some(value)),
+        None => {
+            tx.execute(
+                "UPDATE journal SET state = 4, value = NULL, note = NULL, wake_at = NULL, signal = NULL
+                 WHERE task = ?1 AND key = ?2 AND state = 3",
+                &[&task, &key],
+            )?;
+            wake(tx, queue, task)
+        }
+    }
 }
 
 fn live(tx: &Tx<'_>, id: TaskId) -> Result<i64> {

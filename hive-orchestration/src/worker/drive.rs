@@ -1,6 +1,7 @@
 //! One run: polls the agent, keeps the journal and the database in step, lets go when it only waits.
 
-use std::future::{Future, poll_fn};
+use std::any::Any;
+use std::future::{Future, pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -11,15 +12,18 @@ use hive_errors::{Error, ErrorKind, Failure, Result, RetryPolicy};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Shop;
+use super::allowance::Allowance;
+use super::bell::Bell;
 use crate::agent::AnyAgent;
 use crate::context::{Context, Run};
 use crate::journal::Journal;
 use crate::lease::Lease;
 use crate::limits;
+use crate::patience::Patience;
 use crate::queue::claim::Claimed;
 use crate::queue::wait::{self, NewWait};
 use crate::queue::{TaskRef, finish};
-use crate::wake::{RunSigns, Wakeups};
+use crate::wake::Wakeups;
 
 /// How a run ended, as far as the agent's code goes.
 enum End {
@@ -33,7 +37,6 @@ enum End {
 
 pub(super) async fn run(shop: Arc<Shop>, claimed: Claimed, permit: OwnedSemaphorePermit) {
     let (lease, task) = (claimed.lease, claimed.task.clone());
-    let signs = shop.queue.wakeups.enter(lease);
     let _leave = Leave {
         wakeups: &shop.queue.wakeups,
         lease,
@@ -42,8 +45,12 @@ pub(super) async fn run(shop: Arc<Shop>, claimed: Claimed, permit: OwnedSemaphor
     let Some(agent) = shop.registry.get(&task.agent).cloned() else {
         return;
     };
-    let end = attempt(&shop, &agent, claimed, permit, &signs).await;
-    settle(&shop, &agent, lease, task, end).await;
+    // All of it, because destructors of the agent's may panic too, wherever its future is dropped.
+    let end = match contained(attempt(&shop, &agent, claimed, permit)).await {
+        Ok(end) => end,
+        Err(failure) => End::Failure(failure),
+    };
+    settle(&shop, &agent, lease, &task, end).await;
     // A slot has become free.
     shop.queue.wakeups.dispatch();
 }
@@ -59,20 +66,19 @@ impl Drop for Leave<'_> {
     }
 }
 
-async fn attempt(
-    shop: &Shop,
-    agent: &AnyAgent,
-    claimed: Claimed,
-    permit: OwnedSemaphorePermit,
-    signs: &RunSigns,
-) -> End {
-    let lease = claimed.lease;
+async fn attempt(shop: &Shop, agent: &AnyAgent, claimed: Claimed, permit: OwnedSemaphorePermit) -> End {
+    let (lease, signs, clock) = (claimed.lease, claimed.signs.clone(), &*shop.queue.clock);
     // A first run has nothing to remember.
     let journal = if lease.attempt == 1 {
         Journal::default()
     } else {
-        match shop.db.read(move |db| Journal::load(db, lease.task)).await {
+        let load = || shop.db.read(move |db| Journal::load(db, lease.task));
+        let loaded = Patience::new(clock, &*shop.queue.rng)
+            .insist("a journal could not be read", &signs.stop, load)
+            .await;
+        match loaded {
             Ok(journal) => journal,
+            Err(_) if signs.stop.is_cancelled() => return End::Stopped,
             Err(error) => return End::Failure(error.into()),
         }
     };
@@ -86,32 +92,36 @@ async fn attempt(
         journal,
     );
     let cx = Context::new(Arc::new(run));
+    let activity = &cx.run.activity;
+    let bell = Bell::new();
+    let mut work = pin!(agent.run(&cx, &input));
     let mut driver = Driver {
         shop,
         cx: &cx,
+        bell: &bell,
         permit: Some(permit),
+        allowance: Allowance::new(clock, agent.timeout()),
+        grace: None,
     };
-    let mut work = pin!(contained(agent.run(&cx, &input)));
-    let clock = &*shop.queue.clock;
-    let mut deadline = clock.sleep(agent.timeout());
-    let mut grace: Option<Pin<Box<dyn Future<Output = ()> + Send + '_>>> = None;
+    driver.allowance.start();
+    let mut expected = false;
     loop {
         let looked = tokio::select! {
             biased;
             () = signs.stop.cancelled() => return End::Stopped,
-            ended = &mut work => return ended.map_or_else(End::Failure, End::Output),
-            () = cx.run.activity.changed() => {
-                let demand = cx.run.activity.take();
-                grace = demand.idle.then(|| clock.sleep(limits::PARK_GRACE));
-                driver.changed(demand.new, demand.idle).await
-            }
+            ended = poll_fn(|task| {
+                let poll = bell.poll(work.as_mut(), task);
+                // Something of the agent's own that begins or ends changes nothing in its activity.
+                if poll.is_pending() && bell.is_expected(activity.waiting()) != expected {
+                    expected = !expected;
+                    activity.look();
+                }
+                poll
+            }) => return ended.map_or_else(End::Failure, End::Output),
+            () = activity.changed() => driver.look().await,
             () = signs.resolved.notified() => driver.sync(Vec::new(), false).await,
-            () = async { if let Some(grace) = &mut grace { grace.await } }, if grace.is_some() => {
-                grace = None;
-                let demand = cx.run.activity.take();
-                driver.sync(demand.new, demand.idle).await
-            }
-            () = &mut deadline => {
+            () = over(&mut driver.grace) => driver.rest().await,
+            () = driver.allowance.used_up() => {
                 return End::Failure(
                     Failure::retryable("the attempt took longer than its agent allows")
                         .with_kind(ErrorKind::Timeout)
@@ -122,32 +132,69 @@ async fn attempt(
         match looked {
             Ok(false) => {}
             Ok(true) => return End::Parked,
+            Err(_) if signs.stop.is_cancelled() => return End::Stopped,
             Err(error) if error.kind() == ErrorKind::LeaseLost => return End::Stopped,
             Err(error) => return End::Failure(error.into()),
         }
     }
 }
 
+type Nap<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+async fn over(nap: &mut Option<Nap<'_>>) {
+    match nap {
+        Some(nap) => nap.await,
+        None => pending().await,
+    }
+}
+
 struct Driver<'a> {
     shop: &'a Shop,
     cx: &'a Context,
+    bell: &'a Bell,
     /// Held while some branch works; given back while all of them wait.
     permit: Option<OwnedSemaphorePermit>,
+    allowance: Allowance<'a>,
+    /// When to think of parking; running while every branch waits.
+    grace: Option<Nap<'a>>,
 }
 
 impl Driver<'_> {
-    async fn changed(&mut self, new: Vec<NewWait>, idle: bool) -> Result<bool> {
-        if idle {
+    /// Acts on what the branches report. `true`: the task is parked, the run is over.
+    async fn look(&mut self) -> Result<bool> {
+        let demand = self.cx.run.activity.take();
+        if demand.idle {
+            let after = if self.bell.is_expected(demand.waiting) {
+                limits::RECHECK
+            } else {
+                limits::PARK_GRACE
+            };
+            self.grace = Some(self.shop.queue.clock.sleep(after));
+            self.allowance.stop();
             if self.permit.take().is_some() {
                 self.shop.queue.wakeups.dispatch();
             }
         } else {
+            self.grace = None;
             self.resume().await;
         }
-        if new.is_empty() {
+        if demand.new.is_empty() {
             Ok(false)
         } else {
-            self.sync(new, false).await
+            self.sync(demand.new, false).await
+        }
+    }
+
+    /// Parks the run if it has nothing to do but wait. `true`: it is parked, the run is over.
+    async fn rest(&mut self) -> Result<bool> {
+        let demand = self.cx.run.activity.take();
+        let park = demand.idle && !self.bell.is_expected(demand.waiting);
+        // It waits for something of its own too, which may end without a word.
+        self.grace = (demand.idle && !park).then(|| self.shop.queue.clock.sleep(limits::RECHECK));
+        if demand.new.is_empty() && !park {
+            Ok(false)
+        } else {
+            self.sync(demand.new, park).await
         }
     }
 
@@ -155,10 +202,9 @@ impl Driver<'_> {
     async fn sync(&mut self, new: Vec<NewWait>, park: bool) -> Result<bool> {
         let run = &self.cx.run;
         let (queue, lease) = (run.queue.clone(), run.lease());
-        let (task, depth) = (run.claimed.task.clone(), run.claimed.depth);
+        let (task, depth, new) = (run.claimed.task.clone(), run.claimed.depth, Arc::new(new));
         let synced = run
-            .db
-            .write(move |tx| wait::sync(tx, &queue, lease, &task, depth, new, park))
+            .write(move |tx| wait::sync(tx, &queue, lease, &task, depth, &new, park))
             .await?;
         if synced.parked {
             return Ok(true);
@@ -166,8 +212,7 @@ impl Driver<'_> {
         if !synced.resolved.is_empty() {
             // The branches go on in a moment, and need a worker for that.
             self.resume().await;
-            self.cx
-                .learn(synced.resolved.into_iter().map(|outcome| (outcome.key, outcome.value)));
+            self.cx.learn(synced.resolved);
             // The branch that wanted it may be gone: then the run is as idle as before and must be looked at again.
             self.cx.run.activity.look();
         }
@@ -182,55 +227,65 @@ impl Driver<'_> {
                 () = self.cx.run.stop.cancelled() => None,
             };
         }
+        self.allowance.start();
     }
 }
 
-/// Runs the agent's future and turns a panic in it into a failure.
-async fn contained(
-    mut work: Pin<Box<dyn Future<Output = Result<Payload, Failure>> + Send + '_>>,
-) -> Result<Payload, Failure> {
+/// Runs the agent's code and turns a panic in it into a failure.
+async fn contained<F: Future>(work: F) -> Result<F::Output, Failure> {
+    let mut work = pin!(work);
     poll_fn(
-        move |waker| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(waker))) {
-            Ok(poll) => poll,
-            Err(panic) => {
-                let said = panic
-                    .downcast_ref::<&str>()
-                    .map(|text| (*text).to_owned())
-                    .or_else(|| panic.downcast_ref::<String>().cloned())
-                    .unwrap_or_else(|| "no message".to_owned());
-                Poll::Ready(Err(
-                    Failure::retryable(format!("the agent panicked: {said}")).with_kind(ErrorKind::Panic)
-                ))
-            }
+        move |task| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(task))) {
+            Ok(poll) => poll.map(Ok),
+            Err(panic) => Poll::Ready(Err(panicked(&*panic))),
         },
     )
     .await
 }
 
+fn panicked(panic: &(dyn Any + Send)) -> Failure {
+    let said = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message");
+    Failure::retryable(format!("the agent panicked: {said}")).with_kind(ErrorKind::Panic)
+}
+
 /// Writes down how the run ended. An end that cannot be written is tried again until the hive closes: a row must not
 /// stay `running` when nobody runs it.
-async fn settle(shop: &Shop, agent: &AnyAgent, lease: Lease, task: TaskRef, end: End) {
-    let patience = RetryPolicy::exponential(u32::MAX).with_cap(limits::DISPATCH_TICK);
-    let mut failures = 0;
+async fn settle(shop: &Shop, agent: &AnyAgent, lease: Lease, task: &TaskRef, mut end: End) {
+    let mut patience = Patience::new(&*shop.queue.clock, &*shop.queue.rng);
+    // The agent's code once more.
+    let policy = catch_unwind(AssertUnwindSafe(|| agent.retry())).unwrap_or_else(|panic| {
+        if let End::Failure(failure) = &mut end {
+            *failure = panicked(&*panic);
+        }
+        RetryPolicy::none()
+    });
     loop {
-        let Err(error) = write(shop, agent, lease, &task, &end).await else {
+        let Err(error) = write(shop, lease, task, &end, &policy).await else {
             return;
         };
         // Somebody else's by now, or closed: not ours to write.
         if [ErrorKind::LeaseLost, ErrorKind::ShuttingDown].contains(&error.kind()) {
             return;
         }
-        failures += 1;
-        tracing::error!(task = %task.id, %error, failures, "the end of a run could not be written down");
-        let delay = patience.delay_after(failures, shop.queue.rng.next_u64(), error.retry_after());
+        if !error.is_retryable()
+            && let End::Output(_) = end
+        {
+            // It will never do as it is; that much can perhaps be said.
+            end = End::Failure(Failure::from(error).into_terminal());
+            continue;
+        }
         tokio::select! {
-            () = shop.queue.clock.sleep(delay.unwrap_or(limits::DISPATCH_TICK)) => {}
+            () = patience.wait("the end of a run could not be written down", &error) => {}
             () = shop.closed.cancelled() => return,
         }
     }
 }
 
-async fn write(shop: &Shop, agent: &AnyAgent, lease: Lease, task: &TaskRef, end: &End) -> Result<(), Error> {
+async fn write(shop: &Shop, lease: Lease, task: &TaskRef, end: &End, policy: &RetryPolicy) -> Result<(), Error> {
     let (queue, task) = (shop.queue.clone(), task.clone());
     match end {
         End::Output(output) => {
@@ -240,12 +295,12 @@ async fn write(shop: &Shop, agent: &AnyAgent, lease: Lease, task: &TaskRef, end:
                 .await
         }
         End::Failure(failure) => {
-            let (failure, policy) = (failure.clone(), agent.retry());
+            let (failure, policy) = (failure.clone(), policy.clone());
             shop.db
                 .write(move |tx| finish::fail(tx, &queue, lease, &task, &failure, &policy))
                 .await
         }
-        End::Stopped => shop.db.write(move |tx| finish::release(tx, lease)).await,
+        End::Stopped => shop.db.write(move |tx| finish::release(tx, &queue, lease, &task)).await,
         End::Parked => Ok(()),
     }
 }

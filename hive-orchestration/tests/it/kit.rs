@@ -5,9 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hive_orchestration::TaskHandle;
+use hive_orchestration::builders::Builder;
+use hive_orchestration::core::clock::ManualClock;
 use hive_orchestration::task::{TaskState, TaskStatus};
+use hive_orchestration::{Hive, TaskHandle};
 use tempfile::TempDir;
+use tokio::sync::watch;
 
 /// A folder that goes away with the test, and the database in it.
 pub(crate) struct Home {
@@ -50,6 +53,48 @@ impl Ledger {
     pub(crate) fn lines(&self) -> Vec<String> {
         self.lines.lock().unwrap().clone()
     }
+
+    /// Waits for a line.
+    pub(crate) async fn seen(&self, line: &str) {
+        soon(async {
+            while !self.lines().iter().any(|known| known == line) {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+
+    /// Waits for so many lines.
+    pub(crate) async fn counted(&self, count: usize) {
+        soon(async {
+            while self.count() < count {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+}
+
+/// Holds agents up until the test lets them go.
+#[derive(Clone, Debug)]
+pub(crate) struct Gate {
+    open: watch::Sender<bool>,
+}
+
+impl Gate {
+    pub(crate) fn new() -> Self {
+        Self {
+            open: watch::Sender::new(false),
+        }
+    }
+
+    pub(crate) fn open(&self) {
+        self.open.send_replace(true);
+    }
+
+    pub(crate) async fn passed(&self) {
+        self.open.subscribe().wait_for(|open| *open).await.unwrap();
+    }
 }
 
 /// No test waits longer than this for anything.
@@ -67,6 +112,43 @@ pub(crate) async fn until<T>(task: &TaskHandle<T>, state: TaskState) -> TaskStat
             let status = changes.next().await.unwrap().expect("the task ended otherwise");
             if status.state == state {
                 return status;
+            }
+        }
+    })
+    .await
+}
+
+/// Waits until the status is as wanted, while time passes in small steps.
+pub(crate) async fn passing<T>(
+    clock: &ManualClock,
+    task: &TaskHandle<T>,
+    wanted: impl Fn(&TaskStatus) -> bool,
+) -> TaskStatus {
+    soon(async {
+        loop {
+            let status = task.status().await.unwrap();
+            if wanted(&status) {
+                return status;
+            }
+            clock.advance(Duration::from_millis(10));
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+}
+
+/// The hive can no longer write a word, as if its process were gone.
+pub(crate) async fn crash(hive: Hive) {
+    hive.db().close().await.unwrap();
+}
+
+/// The next process. The dead hive's workers let go of the file within moments.
+pub(crate) async fn reopened(open: impl Fn() -> Builder) -> Hive {
+    soon(async {
+        loop {
+            match open().start().await {
+                Ok(hive) => return hive,
+                Err(error) => assert_eq!(error.code(), "database-locked"),
             }
         }
     })

@@ -6,8 +6,13 @@
 )]
 
 mod bad_input;
+mod crowd;
+mod decisions;
 mod engine;
 mod kit;
 mod quickstart;
+mod races;
 mod recovery;
+mod shutdown;
+mod trouble;
 mod waiting;

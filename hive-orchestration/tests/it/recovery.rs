@@ -7,7 +7,7 @@ use hive_orchestration::core::db::{Migration, Migrations, Tx};
 use hive_orchestration::task::TaskState;
 use hive_orchestration::{Agent, Call, Context, Failure, Hive, Result, agent_fn};
 
-use crate::kit::{Home, Ledger, soon};
+use crate::kit::{Home, Ledger, crash, reopened, soon};
 
 static RELEASES: Migrations = Migrations {
     owner: "releases",
@@ -76,21 +76,12 @@ fn open(home: &Home, ledger: &Ledger, hang: bool) -> Builder {
         .drain(Duration::ZERO)
 }
 
-async fn seen(ledger: &Ledger, line: &str) {
-    soon(async {
-        while !ledger.lines().iter().any(|known| known == line) {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
-}
-
 #[tokio::test]
 async fn what_was_done_is_not_done_again() {
     let (home, ledger) = (Home::new(), Ledger::default());
     let hive = open(&home, &ledger, true).start().await.unwrap();
     let task = hive.submit::<Release>("v1".into()).await.unwrap();
-    seen(&ledger, "hanging").await;
+    ledger.seen("hanging").await;
     hive.shutdown().await.unwrap();
 
     let hive = open(&home, &ledger, false).start().await.unwrap();
@@ -111,27 +102,9 @@ async fn what_was_done_is_not_done_again() {
 async fn killed(home: &Home, ledger: &Ledger) -> hive_orchestration::core::id::TaskId {
     let hive = open(home, ledger, true).start().await.unwrap();
     let task = hive.submit::<Release>("v1".into()).await.unwrap();
-    seen(ledger, "hanging").await;
-    crash_now(hive).await;
+    ledger.seen("hanging").await;
+    crash(hive).await;
     task.id()
-}
-
-/// The hive can no longer write a word, as if its process were gone.
-async fn crash_now(hive: Hive) {
-    hive.db().close().await.unwrap();
-}
-
-/// The next process. The dead hive's workers let go of the file within moments.
-async fn reopened(open: impl Fn() -> Builder) -> Hive {
-    soon(async {
-        loop {
-            match open().start().await {
-                Ok(hive) => return hive,
-                Err(error) => assert_eq!(error.code(), "database-locked"),
-            }
-        }
-    })
-    .await
 }
 
 #[tokio::test]
@@ -150,6 +123,14 @@ async fn a_killed_process_loses_its_lease_at_the_next_open() {
     hive.shutdown().await.unwrap();
 }
 
+struct Dropped(Ledger);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.add("dropped");
+    }
+}
+
 #[tokio::test]
 async fn a_zombie_writes_nothing() {
     let (home, ledger) = (Home::new(), Ledger::default());
@@ -160,21 +141,31 @@ async fn a_zombie_writes_nothing() {
         async move {
             let attempt = cx.attempt();
             log.add(format!("run {attempt}"));
-            if attempt == 1 {
-                // Held up here while somebody else takes the task over.
-                gate.wait_for(|open| *open).await.ok();
+            let write = {
+                let (cx, log) = (cx.clone(), log.clone());
+                async move || {
+                    let body = async || Ok::<_, Failure>(log.add(format!("write {attempt}")));
+                    let step = cx.step("write", body).await;
+                    log.add(format!("wrote {attempt}"));
+                    step.map(|_| attempt)
+                }
+            };
+            if attempt > 1 {
+                return write().await;
             }
-            let step = cx
-                .step("write", async || Ok::<_, Failure>(log.add(format!("write {attempt}"))))
-                .await;
-            log.add(format!("wrote {attempt}"));
-            step.map(|_| attempt)
+            // Its own future is dropped when somebody else takes the task over; this one goes on.
+            tokio::spawn(async move {
+                gate.wait_for(|open| *open).await.ok();
+                write().await
+            });
+            let _dropped = Dropped(log);
+            std::future::pending().await
         }
     });
     let noop = agent_fn("noop", async |_: Context, _: ()| Ok::<_, Failure>(()));
     let hive = Hive::open(home.db()).agent(agent).agent(noop).start().await.unwrap();
     let task = hive.submit_named("zombie", &()).await.unwrap();
-    seen(&ledger, "run 1").await;
+    ledger.seen("run 1").await;
     // What another instance would do that believes this one dead.
     let id = task.id();
     hive.db()
@@ -190,8 +181,12 @@ async fn a_zombie_writes_nothing() {
     hive.submit_named("noop", &()).await.unwrap();
     assert_eq!(soon(task.result()).await.unwrap(), 2);
     go.send(true).unwrap();
-    seen(&ledger, "write 1").await;
+    ledger.seen("write 1").await;
     hive.shutdown().await.unwrap();
+    assert!(
+        ledger.lines().contains(&"dropped".to_owned()),
+        "a run that lost its lease is stopped"
+    );
     assert!(
         !ledger.lines().contains(&"wrote 1".to_owned()),
         "a refused write must not come back to the agent"
@@ -235,14 +230,9 @@ async fn a_task_that_takes_the_process_down_again_and_again_is_buried() {
     let hive = open().start().await.unwrap();
     let id = hive.submit_named("hang", &()).await.unwrap().id();
     let mut hive = Some(hive);
-    for crash in 1..=hive_orchestration::limits::CRASHES_MAX {
-        soon(async {
-            while ledger.count() < crash as usize {
-                tokio::task::yield_now().await;
-            }
-        })
-        .await;
-        crash_now(hive.take().unwrap()).await;
+    for crashes in 1..=hive_orchestration::limits::CRASHES_MAX {
+        ledger.counted(crashes as usize).await;
+        crash(hive.take().unwrap()).await;
         hive = Some(reopened(open).await);
     }
     let hive = hive.unwrap();
