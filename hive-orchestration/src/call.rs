@@ -11,7 +11,6 @@ use serde::de::DeserializeOwned;
 use crate::agent::Agent;
 use crate::context::Context;
 use crate::journal::Kind;
-use crate::lease::guard;
 use crate::limits;
 use crate::queue::cancel;
 use crate::queue::read::{self, End};
@@ -200,10 +199,7 @@ impl Context {
     async fn cancel_rest(&self, key: &str) -> Result<(), Failure> {
         let (lease, queue, key) = (self.run.lease(), self.run.queue.clone(), key.to_owned());
         self.run
-            .tell(move |tx| {
-                guard(tx, lease)?;
-                cancel::siblings(tx, &queue, lease.task, &key)
-            })
+            .tell(move |tx| cancel::siblings(tx, &queue, lease, &key))
             .await?;
         Ok(())
     }

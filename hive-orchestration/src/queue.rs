@@ -3,6 +3,9 @@
 //! Each function composes: it changes rows, publishes the event that tells of it, and registers the wake-ups that follow
 //! its commit. Every verb of a running task is guarded by its [`Lease`](crate::task::Lease).
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) mod cancel;
 pub(crate) mod claim;
 mod emit;

@@ -5,6 +5,7 @@ use hive_core::id::TaskId;
 use hive_errors::{Error, ErrorKind, Failure, Result};
 
 use super::{Queue, TaskRef, emit, finish};
+use crate::lease::{Lease, guard};
 use crate::task::TaskState;
 
 /// Cancels a task and its descendants. One that has ended stays as it is; `false` says so.
@@ -35,13 +36,15 @@ pub(crate) fn cancel(tx: &mut Tx<'_>, queue: &Queue, id: TaskId) -> Result<bool>
 }
 
 /// Cancels everything below a task that has ended, deepest last. A child's end tells nobody: its caller is gone.
+///
+/// `CROSS JOIN` fixes the order of the loops: the other one looks at every task there is.
 pub(super) fn descendants(tx: &mut Tx<'_>, queue: &Queue, seq: i64) -> Result<()> {
     let below = tx.query(
         "WITH RECURSIVE below (seq) AS (
              SELECT seq FROM task WHERE parent = ?1 AND state < 4
              UNION ALL
-             SELECT task.seq FROM task JOIN below ON task.parent = below.seq WHERE task.state < 4)
-         SELECT task.seq, id, root, agent, tenant, attempt FROM task JOIN below ON task.seq = below.seq",
+             SELECT task.seq FROM below CROSS JOIN task ON task.parent = below.seq WHERE task.state < 4)
+         SELECT task.seq, id, root, agent, tenant, attempt FROM below CROSS JOIN task ON task.seq = below.seq",
         &[&seq],
         super::task_ref,
     )?;
@@ -52,10 +55,11 @@ pub(super) fn descendants(tx: &mut Tx<'_>, queue: &Queue, seq: i64) -> Result<()
 }
 
 /// Cancels the children of one call that have not ended.
-pub(crate) fn siblings(tx: &mut Tx<'_>, queue: &Queue, parent: i64, call: &str) -> Result<()> {
+pub(crate) fn siblings(tx: &mut Tx<'_>, queue: &Queue, lease: Lease, call: &str) -> Result<()> {
+    guard(tx, lease)?;
     let left = tx.query(
         "SELECT seq, id, root, agent, tenant, attempt FROM task WHERE parent = ?1 AND call = ?2 AND state < 4",
-        &[&parent, &call],
+        &[&lease.task, &call],
         super::task_ref,
     )?;
     for task in left {

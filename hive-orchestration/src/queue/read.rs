@@ -42,7 +42,8 @@ pub(crate) fn status(db: &Snapshot<'_>, id: TaskId) -> Result<TaskStatus> {
 fn waiting_for(db: &Snapshot<'_>, seq: i64) -> Result<Vec<WaitingFor>> {
     let waits = db.query(
         "SELECT key, kind, state, note, wake_at, signal, remaining FROM journal
-         WHERE task = ?1 AND state <> 2 AND state IN (0, 3) ORDER BY at, length(key), key",
+         WHERE task = ?1 AND key IN (SELECT key FROM journal WHERE task = ?1 AND state <> 2 AND state IN (0, 3))
+         ORDER BY at, length(key), key",
         &[&seq],
         |row| {
             if row.get::<i64>(2)? == 3 {
@@ -127,7 +128,7 @@ pub(crate) fn counts(db: &Snapshot<'_>, root: Option<TaskId>) -> Result<Vec<(Tas
             "WITH RECURSIVE tree (seq) AS (
                  SELECT seq FROM task WHERE id = ?1
                  UNION ALL
-                 SELECT task.seq FROM task JOIN tree ON task.parent = tree.seq)
+                 SELECT task.seq FROM tree CROSS JOIN task ON task.parent = tree.seq)
              SELECT state, count(*) FROM tree CROSS JOIN task ON task.seq = tree.seq GROUP BY state ORDER BY state",
             &[&root],
             count,

@@ -79,7 +79,7 @@ CREATE TABLE journal (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX journal_open ON journal (task, state) WHERE state <> 2;
 CREATE INDEX journal_timer ON journal (wake_at) WHERE state = 0 AND wake_at IS NOT NULL;
-CREATE INDEX journal_signal ON journal (task, signal) WHERE state = 0 AND signal IS NOT NULL;
+CREATE INDEX journal_signal ON journal (task, signal, at) WHERE state = 0 AND signal IS NOT NULL;
 
 -- Signals that came before anybody waited for them.
 CREATE TABLE inbox (

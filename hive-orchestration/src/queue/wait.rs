@@ -106,10 +106,12 @@ pub(crate) fn sync(
     Ok(Synced { resolved, parked })
 }
 
-/// Outcomes that no run has seen yet; from here on this one has. `state <> 2` is what the index asks for.
+/// Outcomes that no run has seen yet; from here on this one has. The inner query goes by the index of what is open, which
+/// `state <> 2` asks for: the rest of a long journal is not looked at.
 fn fresh(tx: &mut Tx<'_>, task: i64) -> Result<Vec<Resolved>> {
     let mut fresh = tx.query(
-        "UPDATE journal SET state = 2 WHERE task = ?1 AND state <> 2 AND state = 1 RETURNING key, value",
+        "UPDATE journal SET state = 2 WHERE task = ?1 AND key IN (
+             SELECT key FROM journal WHERE task = ?1 AND state <> 2 AND state = 1) RETURNING key, value",
         &[&task],
         |row: &Row<'_>| {
             Ok(Resolved {
@@ -119,7 +121,8 @@ fn fresh(tx: &mut Tx<'_>, task: i64) -> Result<Vec<Resolved>> {
         },
     )?;
     fresh.extend(tx.query(
-        "DELETE FROM journal WHERE task = ?1 AND state <> 2 AND state = 4 RETURNING key",
+        "DELETE FROM journal WHERE task = ?1 AND key IN (
+             SELECT key FROM journal WHERE task = ?1 AND state <> 2 AND state = 4) RETURNING key",
         &[&task],
         |row: &Row<'_>| {
             Ok(Resolved {
@@ -134,7 +137,8 @@ fn fresh(tx: &mut Tx<'_>, task: i64) -> Result<Vec<Resolved>> {
 /// What the task waits for first, for its event.
 fn awaited(tx: &Tx<'_>, task: i64) -> Result<(WaitsFor, Option<String>, Option<Timestamp>)> {
     let first = tx.query_opt(
-        "SELECT kind, state, key, signal, wake_at FROM journal WHERE task = ?1 AND state <> 2 AND state IN (0, 3)
+        "SELECT kind, state, key, signal, wake_at FROM journal WHERE task = ?1 AND key IN (
+             SELECT key FROM journal WHERE task = ?1 AND state <> 2 AND state IN (0, 3))
          ORDER BY state DESC, kind < 3, at, length(key), key LIMIT 1",
         &[&task],
         |row| {

@@ -1,0 +1,83 @@
+//! Every verb of a run is fenced, and no statement looks at rows that it does not want.
+
+mod fences;
+mod plans;
+
+use std::sync::Arc;
+
+use hive_bus::Bus;
+use hive_core::clock::{Clock, SystemClock};
+use hive_core::db::{Db, Options};
+use hive_core::id::IdSource;
+use hive_core::payload::Payload;
+use hive_core::rng::{Rng, SeededRng};
+use tempfile::TempDir;
+
+use super::claim::Claimed;
+use super::submit::NewTask;
+use super::{Queue, claim, recover, schema, submit};
+use crate::task::Priority;
+use crate::wake::Wakeups;
+
+/// A queue on a database of its own, without anybody who works.
+struct Bench {
+    db: Db,
+    queue: Queue,
+    _dir: TempDir,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options::file(dir.path().join("hive.db"))
+            .migrations(&hive_bus::MIGRATIONS)
+            .migrations(&schema::MIGRATIONS);
+        let db = Db::open(options).await.unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let rng: Arc<dyn Rng> = Arc::new(SeededRng::new(7));
+        let ids = IdSource::new(clock.clone(), rng.clone());
+        let mut queue = Queue {
+            bus: Bus::open(db.clone(), clock.clone(), ids.clone()).await.unwrap(),
+            instance: ids.next(),
+            clock,
+            rng,
+            ids,
+            wakeups: Arc::new(Wakeups::default()),
+            epoch: 0,
+        };
+        // Not the first epoch, so that there is one before.
+        for _ in 0..3 {
+            let opening = queue.clone();
+            queue.epoch = db.write(move |tx| recover::begin_epoch(tx, &opening)).await.unwrap();
+        }
+        Self { db, queue, _dir: dir }
+    }
+
+    /// A task that runs, for the third time.
+    async fn running(&self) -> Claimed {
+        let queue = self.queue.clone();
+        self.db
+            .write(move |tx| {
+                submit::submit(tx, &queue, &task())?;
+                let mut claimed = claim::claim(tx, &queue, 1, |_| true)?.tasks;
+                for _ in 0..2 {
+                    tx.execute("UPDATE task SET state = 1 WHERE state = 2", &[])?;
+                    claimed = claim::claim(tx, &queue, 1, |_| true)?.tasks;
+                }
+                Ok(claimed.remove(0))
+            })
+            .await
+            .unwrap()
+    }
+}
+
+fn task() -> NewTask {
+    NewTask {
+        agent: "agent".to_owned(),
+        tenant: "default".to_owned(),
+        input: Payload::encode(&1, 100).unwrap(),
+        priority: Priority::Medium,
+        run_at: None,
+        idempotency: None,
+    }
+}

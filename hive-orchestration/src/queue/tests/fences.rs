@@ -1,0 +1,167 @@
+use hive_core::db::Tx;
+use hive_core::payload::Payload;
+use hive_errors::{ErrorKind, Failure, Result, RetryPolicy};
+
+use super::super::wait::{self, NewWait, Wanted};
+use super::super::{Queue, TaskRef, cancel, finish, progress};
+use super::{Bench, task};
+use crate::journal::{self, Kind};
+use crate::lease::{Lease, guard};
+use crate::task::Progress;
+
+type Verb = fn(&mut Tx<'_>, &Queue, Lease, &TaskRef) -> Result<()>;
+
+/// Everything that a run may write.
+const VERBS: [(&str, Verb); 14] = [
+    ("record", |tx, queue, lease, _| {
+        journal::record(tx, lease, queue.clock.now(), "step:a#1", Kind::Step, "u8", &value())
+    }),
+    ("begin once", |tx, queue, lease, _| {
+        journal::begin_once(tx, lease, queue.clock.now(), "step:b#1")
+    }),
+    ("forget once", |tx, _, lease, _| {
+        journal::forget_once(tx, lease, "step:begun#1")
+    }),
+    // What a transaction asks before the user's code runs; its record is the one above.
+    ("transaction", |tx, _, lease, _| guard(tx, lease)),
+    ("progress", |tx, queue, lease, task| {
+        progress(tx, queue, lease, task, &Progress::new(1, 2, String::new()))
+    }),
+    ("look for outcomes", |tx, queue, lease, task| {
+        wait::sync(tx, queue, lease, task, 0, &[], false).map(drop)
+    }),
+    ("wait", |tx, queue, lease, task| {
+        let until = queue.clock.now();
+        let timer = NewWait {
+            key: "sleep:timer#1".to_owned(),
+            what: Wanted::Timer { until },
+        };
+        wait::sync(tx, queue, lease, task, 0, &[timer], false).map(drop)
+    }),
+    ("call", |tx, queue, lease, task| {
+        let children = NewWait {
+            key: "call:c#1".to_owned(),
+            what: Wanted::Children {
+                tasks: vec![super::task()],
+                parallel: 1,
+            },
+        };
+        wait::sync(tx, queue, lease, task, 0, &[children], false).map(drop)
+    }),
+    ("park", |tx, queue, lease, task| {
+        wait::sync(tx, queue, lease, task, 0, &[], true).map(drop)
+    }),
+    ("cancel the rest", |tx, queue, lease, _| {
+        cancel::siblings(tx, queue, lease, "call:rest#1")
+    }),
+    ("complete", |tx, queue, lease, task| {
+        finish::complete(tx, queue, lease, task, &value())
+    }),
+    ("fail and try again", |tx, queue, lease, task| {
+        finish::fail(
+            tx,
+            queue,
+            lease,
+            task,
+            &Failure::retryable("no"),
+            &RetryPolicy::exponential(9),
+        )
+    }),
+    ("fail for good", |tx, queue, lease, task| {
+        finish::fail(tx, queue, lease, task, &Failure::terminal("no"), &RetryPolicy::none())
+    }),
+    ("hand back", |tx, queue, lease, task| {
+        finish::release(tx, queue, lease, task)
+    }),
+];
+
+fn value() -> Payload {
+    Payload::encode(&1, 100).unwrap()
+}
+
+/// Rows that statements of this connection have written so far.
+fn written(tx: &Tx<'_>) -> Result<i64> {
+    tx.query_one("SELECT total_changes()", &[], |row| row.get(0))
+}
+
+/// What the verbs find, so that each has something to write.
+fn prepare(tx: &mut Tx<'_>, queue: &Queue, lease: Lease, parent: &TaskRef) -> Result<()> {
+    journal::begin_once(tx, lease, queue.clock.now(), "step:begun#1")?;
+    let rest = NewWait {
+        key: "call:rest#1".to_owned(),
+        what: Wanted::Children {
+            tasks: vec![task()],
+            parallel: 1,
+        },
+    };
+    wait::sync(tx, queue, lease, parent, 0, &[rest], false)?;
+    tx.execute(
+        "INSERT INTO journal (task, key, kind, state, at) VALUES (?1, 'sleep:timer#9', 3, 1, 0)",
+        &[&lease.task],
+    )?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn whoever_has_the_lease_may_write() {
+    for (name, verb) in VERBS {
+        let bench = Bench::new().await;
+        let claimed = bench.running().await;
+        let queue = bench.queue.clone();
+        bench
+            .db
+            .write(move |tx| {
+                prepare(tx, &queue, claimed.lease, &claimed.task)?;
+                let before = written(tx)?;
+                verb(tx, &queue, claimed.lease, &claimed.task)?;
+                assert!(written(tx)? > before || name == "transaction", "{name} wrote nothing");
+                Ok(())
+            })
+            .await
+            .unwrap();
+    }
+}
+
+/// A zombie of an earlier attempt, one of an earlier process, and one whose task is no longer running: none writes a row.
+#[tokio::test]
+async fn whoever_has_not_may_not() {
+    let bench = Bench::new().await;
+    for (name, verb) in VERBS {
+        let claimed = bench.running().await;
+        let (lease, queue) = (claimed.lease, bench.queue.clone());
+        let parent = claimed.task.clone();
+        bench
+            .db
+            .write(move |tx| prepare(tx, &queue, lease, &parent))
+            .await
+            .unwrap();
+        let mut zombies = Vec::new();
+        for attempt in [lease.attempt - 1, lease.attempt + 1] {
+            zombies.push((Lease { attempt, ..lease }, 2));
+        }
+        for epoch in [0, lease.epoch - 1, lease.epoch + 1] {
+            zombies.push((Lease { epoch, ..lease }, 2));
+        }
+        zombies.extend([0, 1, 3, 4, 5, 6, 7].map(|state| (lease, state)));
+        for (zombie, state) in zombies {
+            let (queue, task) = (bench.queue.clone(), claimed.task.clone());
+            bench
+                .db
+                .write(move |tx| {
+                    tx.execute("UPDATE task SET state = ?2 WHERE seq = ?1", &[&zombie.task, &state])?;
+                    let before = written(tx)?;
+                    let refused = verb(tx, &queue, zombie, &task).err().map(|error| error.kind());
+                    assert_eq!(refused, Some(ErrorKind::LeaseLost), "{name}, {zombie:?}, state {state}");
+                    assert_eq!(written(tx)?, before, "{name}, {zombie:?}, state {state}");
+                    Ok(())
+                })
+                .await
+                .unwrap();
+        }
+        bench
+            .db
+            .write(move |tx| tx.execute("UPDATE task SET state = 4", &[]))
+            .await
+            .unwrap();
+    }
+}

@@ -1,0 +1,133 @@
+use std::fs;
+use std::path::Path;
+
+use hive_core::db::ToValue;
+
+use super::Bench;
+
+/// Every SQL statement in this crate's code, tests apart, as it stands there.
+fn statements() -> Vec<String> {
+    let mut found = Vec::new();
+    collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+    found
+}
+
+fn collect(folder: &Path, found: &mut Vec<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let is_test = path.file_stem().is_some_and(|stem| stem == "tests");
+        if is_test {
+            continue;
+        }
+        if path.is_dir() {
+            collect(&path, found);
+        } else {
+            let text = fs::read_to_string(&path).unwrap();
+            // The statements hold no quotes, so what stands between two is a literal or the code between two literals.
+            let literals = text.split('"').map(str::to_owned);
+            found.extend(literals.filter(|text| is_statement(text)));
+        }
+    }
+}
+
+fn is_statement(text: &str) -> bool {
+    let starts = ["SELECT ", "UPDATE ", "DELETE FROM ", "INSERT INTO ", "WITH RECURSIVE "];
+    starts.iter().any(|start| text.starts_with(start))
+}
+
+/// One past the highest parameter.
+fn parameters(sql: &str) -> usize {
+    let numbers = sql.split('?').skip(1).map(|rest| {
+        let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse::<usize>().unwrap()
+    });
+    numbers.max().unwrap_or(0)
+}
+
+/// How SQLite would go about it, one line for each table.
+async fn plan(bench: &Bench, sql: &str) -> Vec<String> {
+    let explain = format!("EXPLAIN QUERY PLAN {sql}");
+    bench
+        .db
+        .write(move |tx| {
+            let nothing: Option<i64> = None;
+            let params: Vec<&dyn ToValue> = vec![&nothing; parameters(&explain)];
+            tx.query(&explain, &params, |row| row.get::<String>(3))
+        })
+        .await
+        .unwrap()
+}
+
+/// What a statement costs must not grow with tasks that have ended, nor with what a task did long ago.
+#[tokio::test]
+async fn no_statement_scans() {
+    let bench = Bench::new().await;
+    let statements = statements();
+    assert!(statements.len() > 40, "{} statements were found", statements.len());
+    let mut scans = Vec::new();
+    for sql in &statements {
+        for line in plan(&bench, sql).await {
+            let own = |table: &str| line == format!("SCAN {table}") || line.starts_with(&format!("SCAN {table} "));
+            let scans_rows = ["task", "task_body", "journal", "inbox", "instance", "t", "b"]
+                .into_iter()
+                .any(own);
+            // These hold live tasks only.
+            let live = ["task_ready", "task_later", "task_running", "task_held"];
+            if scans_rows && !live.into_iter().any(|index| line.ends_with(&format!(" INDEX {index}"))) {
+                scans.push(format!("{line}: {sql}"));
+            }
+        }
+    }
+    // How many tasks there are at all is a question for people.
+    scans.retain(|scan| !scan.contains("SELECT state, count(*) FROM task GROUP BY state"));
+    assert_eq!(scans, [""; 0]);
+}
+
+/// The statements that run again and again, by a word of theirs, and the index that each goes by.
+#[tokio::test]
+async fn hot_statements_go_by_their_own_index() {
+    let bench = Bench::new().await;
+    let statements = statements();
+    for (words, index, sorted) in [
+        (
+            "SET state = 1, deferred = 0 WHERE state = 0 AND run_at",
+            "task_later",
+            true,
+        ),
+        ("WHERE state = 1\n         ORDER BY priority DESC", "task_ready", true),
+        ("state = 2 AND epoch < ?1", "task_running", true),
+        ("wake_at <= ?1 ORDER BY wake_at", "journal_timer", true),
+        ("SELECT min(run_at)", "task_later", true),
+        ("SELECT min(run_at)", "journal_timer", true),
+        ("AND state <> 2 AND state = 1) RETURNING", "journal_open", true),
+        ("AND state <> 2 AND state = 4) RETURNING", "journal_open", true),
+        (
+            "AND state <> 2 AND state IN (0, 3))\n         ORDER BY state DESC",
+            "journal_open",
+            false,
+        ),
+        (
+            "AND state <> 2 AND state IN (0, 3))\n         ORDER BY at",
+            "journal_open",
+            false,
+        ),
+        (
+            "SELECT seq FROM task WHERE parent = ?1 AND state < 4",
+            "task_child",
+            true,
+        ),
+        ("AND state = 0 AND signal = ?2", "journal_signal", false),
+        ("FROM inbox WHERE task = ?1 AND name = ?2", "inbox_task", true),
+        ("AND state = 0 AND run_at = ?4", "task_held", true),
+        ("WHERE parent = ?1 AND call = ?2 ORDER BY ordinal", "task_child", true),
+        ("AND t.idempotency = ?3", "task_idempotency", true),
+    ] {
+        let sql = statements
+            .iter()
+            .find(|sql| sql.contains(words))
+            .unwrap_or_else(|| panic!("{words} is gone"));
+        let plan = plan(&bench, sql).await.join("\n");
+        assert!(plan.contains(index), "{words} goes without {index}:\n{plan}");
+        assert!(!sorted || !plan.contains("TEMP B-TREE"), "{words} sorts:\n{plan}");
+    }
+}
