@@ -30,15 +30,25 @@
 //! ```
 //!
 //! A closure that fails undoes only its own work; the others in its batch commit. What must be true together is written
-//! in one closure.
+//! in one closure. Because closures share a transaction, none may end it: `COMMIT` and its kin, savepoints, settings and
+//! attached files are refused, and so is what would undo the others' work (`OR ROLLBACK`, foreign keys checked at commit).
 
-mod batch;
+// In reading order: each uses only those above it, and what this page itself defines.
+mod contain;
+mod place;
 mod lock;
-mod migrate;
-mod reader;
-mod sqlite;
 mod value;
+mod guard;
+mod sqlite;
+mod migrate;
+mod tx;
+mod reader;
+mod queue;
+mod checkpoint;
+mod batch;
 
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -48,6 +58,7 @@ use std::time::Duration;
 use hive_errors::{Error, ErrorKind, Result};
 
 pub use self::migrate::{Applied, Migration, Migrations};
+pub use self::tx::{Snapshot, Tx};
 pub use self::value::{FromValue, Row, ToValue, Value};
 use crate::clock::{Clock, SystemClock};
 use crate::limits;
@@ -95,9 +106,9 @@ impl Options {
         self
     }
 
-    /// How many read-only connections serve [`Db::read`]; at least 1.
+    /// How many read-only connections serve [`Db::read`] at most, from 1 to [`limits::DB_READERS_MAX`].
     pub fn readers(mut self, count: usize) -> Self {
-        self.readers = count.max(1);
+        self.readers = count.clamp(1, limits::DB_READERS_MAX);
         self
     }
 
@@ -119,6 +130,9 @@ pub struct Stats {
 }
 
 /// A handle to the database. Clones are cheap and share one writer and one pool of readers.
+///
+/// [`Db::close`] ends it in good order. When the last handle is dropped instead, that drop waits until what is queued is
+/// written.
 #[derive(Clone)]
 pub struct Db {
     inner: Arc<Inner>,
@@ -137,12 +151,18 @@ impl Db {
     /// Opens the file, or makes it, and brings its schema up to date.
     ///
     /// One process owns the file at a time: an operating-system lock beside it (`<file>-lock`) is taken first and given
-    /// back when the last handle goes, or when the process dies, however it dies.
+    /// back when the database is closed, when the last handle goes, or when the process dies, however it dies.
     ///
     /// # Errors
-    /// Nothing has been written when one of these comes back: `database-locked` (another process has it), `not-a-database`
-    /// (the file is something else), `schema-too-new` and `schema-changed` (see [`Migrations`]), `database-read-only`,
-    /// `storage` for anything else that the file system refuses.
+    /// Nothing has been written when one of these comes back: `database-locked` (another process has it; the field `pid`
+    /// says which), `not-a-database` (the file is something else), `schema-too-new` and `schema-changed` (see
+    /// [`Migrations`]), `database-read-only`, `invalid-input` (the lists of migrations are at odds with themselves).
+    ///
+    /// The schema is as it was when a migration fails, with whatever its SQL met, or with `conflict` when it leaves rows
+    /// that refer to nothing. `disk-full`, `corrupt`, and `storage` for anything else that the file system refuses.
+    ///
+    /// # Cancel safety
+    /// Dropped, opening goes on to its end; the database is then closed again.
     pub async fn open(options: Options) -> Result<Self> {
         tokio::task::spawn_blocking(move || Self::open_blocking(options))
             .await
@@ -150,32 +170,52 @@ impl Db {
     }
 
     fn open_blocking(options: Options) -> Result<Self> {
-        let Options { path, migrations, readers, write_timeout, read_timeout, clock } = options;
-        let lock = lock::FileLock::take(&path)?;
-        let mut conn = sqlite::open_writer(&path)?;
-        migrate::check(&conn, &migrations)?;
-        sqlite::configure_writer(&conn)?;
-        migrate::up(&mut conn, &migrations, clock.now())?;
-        let pool = (0..readers).map(|_| sqlite::open_reader(&path)).collect::<Result<Vec<_>>>()?;
-        Ok(Self {
-            inner: Arc::new(Inner {
-                readers: reader::Readers::new(pool, read_timeout),
-                writer: batch::Writer::start(conn, lock, write_timeout)?,
-                path,
-                migrations,
-                clock,
-            }),
-        })
+        let Options {
+            path,
+            migrations,
+            readers,
+            write_timeout,
+            read_timeout,
+            clock,
+        } = options;
+        migrate::check_sets(&migrations)?;
+        let file = place::resolve(&path)?;
+        let lock = lock::FileLock::take(&file)?;
+        let prepared = sqlite::open_writer(&file).and_then(|mut writing| {
+            migrate::check(&writing.conn, &migrations)?;
+            sqlite::configure_writer(&writing.conn)?;
+            migrate::up(&mut writing, &migrations, clock.now())?;
+            Ok(writing)
+        });
+        let writing = match prepared {
+            Ok(writing) => writing,
+            Err(error) => {
+                lock.withdraw();
+                return Err(error);
+            }
+        };
+        let readers = reader::Readers::new(file, readers, read_timeout);
+        let writer = batch::Writer::start(writing, lock, write_timeout, readers.end())?;
+        let inner = Inner {
+            readers,
+            writer,
+            path,
+            migrations,
+            clock,
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Runs `work` in the writer's next commit and returns its value once that commit is on disk.
     ///
-    /// Closures run one after another in the order they were queued. One that fails or panics undoes only itself.
+    /// Closures run one after another in the order they were queued. One that fails or panics undoes only itself. One that
+    /// waits for this database would wait for ever: it gets `invalid-input` instead.
     ///
     /// # Errors
-    /// Whatever `work` returns; `overloaded` when the queue stayed full for the write timeout (nothing was written);
-    /// `shutting-down` after [`Db::close`]; `storage`, `disk-full` and the like when the commit failed (nothing of it is
-    /// in the database).
+    /// Whatever `work` returns; `panic` with what it said when it panicked; `overloaded` when the queue stayed full for the
+    /// write timeout (nothing was written); `shutting-down` after [`Db::close`]; `storage`, `disk-full` and the like when
+    /// the commit failed. Nothing of a failed commit is in the database; only when it was the sync that failed may a crash
+    /// before the next commit bring it back.
     ///
     /// # Cancel safety
     /// Dropped before it was queued, nothing happens. Dropped later, the write still commits and only its answer is lost:
@@ -185,13 +225,15 @@ impl Db {
         T: Send + 'static,
         F: FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
     {
-        self.inner.writer.write(work).await
+        self.inner.writer.write(false, work).await
     }
 
     /// Runs `work` on a consistent snapshot that holds every write acknowledged before the call.
     ///
     /// # Errors
-    /// Whatever `work` returns; `timeout` when it took longer than the read timeout; `shutting-down` after [`Db::close`].
+    /// Whatever `work` returns; `panic` with what it said when it panicked; `invalid-input` when it tries to write;
+    /// `timeout` when it was at a statement after the read timeout, or no connection became free in it (what `work` does
+    /// between statements cannot be interrupted); `shutting-down` after [`Db::close`].
     ///
     /// # Cancel safety
     /// A read changes nothing; dropped, it runs to its end and its value is thrown away.
@@ -203,26 +245,44 @@ impl Db {
         self.inner.readers.read(work).await
     }
 
-    /// The migrations in force, in the order they were applied.
+    /// The migrations in force, by the time they were applied; those of one time in the order given at open.
     pub async fn current(&self) -> Result<Vec<Applied>> {
-        self.read(|db| migrate::applied(db.connection())).await
+        let sets = self.inner.migrations.clone();
+        self.read(move |db| migrate::applied(db.connection(), &sets)).await
     }
 
     /// Undoes the last `count` migrations of `owner`, newest first, in one commit.
     ///
     /// # Errors
-    /// `invalid-input` when the owner is unknown here or has fewer migrations in force.
+    /// `invalid-input` when the owner is unknown here or has fewer migrations in force; `conflict` when rows would be left
+    /// that refer to nothing. Nothing was changed then.
     pub async fn down(&self, owner: &'static str, count: usize) -> Result<()> {
-        let set = self.inner.migrations.iter().copied().find(|set| set.owner == owner).ok_or_else(|| {
-            Error::new(ErrorKind::InvalidInput, "no migrations with this owner were given at open").with("owner", owner)
-        })?;
-        self.write(move |tx| migrate::down(tx.connection(), set, count)).await
+        let set = self
+            .inner
+            .migrations
+            .iter()
+            .copied()
+            .find(|set| set.owner == owner)
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorKind::InvalidInput,
+                    "no migrations with this owner were given at open",
+                )
+                .with("owner", owner)
+            })?;
+        self.inner
+            .writer
+            .write(true, move |tx| migrate::down(tx.connection(), set, count))
+            .await
     }
 
     /// Brings the schema up to date again, as [`Db::open`] does; only of use after [`Db::down`].
     pub async fn up(&self) -> Result<()> {
         let (sets, now) = (self.inner.migrations.clone(), self.inner.clock.now());
-        self.write(move |tx| migrate::apply(tx.connection(), &sets, now)).await
+        self.inner
+            .writer
+            .write(true, move |tx| migrate::apply(tx.connection(), &sets, now))
+            .await
     }
 
     /// How much the writer has done since it was opened.
@@ -235,150 +295,27 @@ impl Db {
         &self.inner.path
     }
 
-    /// Finishes what is queued, folds the write-ahead log into the file, closes it and gives its lock back. Later calls on any clone get
-    /// `shutting-down`. Closing twice is no error.
+    /// Finishes what is queued and the reads that run, folds the write-ahead log into the file, closes it and gives its lock
+    /// back. Later calls on any clone get `shutting-down`, and so do writes that still wait for a place in the queue.
+    /// Closing twice is no error.
+    ///
+    /// # Errors
+    /// What kept the log from being folded in. Nothing is lost then: the next open does it.
     ///
     /// # Cancel safety
     /// Dropped, closing goes on by itself.
     pub async fn close(&self) -> Result<()> {
-        self.inner.readers.close().await;
-        self.inner.writer.close().await
+        self.inner.readers.shut();
+        self.inner.writer.shut();
+        self.inner.writer.ended().await
     }
 }
 
 impl fmt::Debug for Db {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Db").field("path", &self.inner.path).field("stats", &self.stats()).finish_non_exhaustive()
-    }
-}
-
-/// A consistent view of the database. A [`Tx`] is one too and sees its own writes.
-pub struct Snapshot<'a> {
-    conn: &'a rusqlite::Connection,
-}
-
-impl<'a> Snapshot<'a> {
-    fn new(conn: &'a rusqlite::Connection) -> Self {
-        Self { conn }
-    }
-
-    fn connection(&self) -> &'a rusqlite::Connection {
-        self.conn
-    }
-
-    /// Every row of the answer, mapped. The statement is prepared once per connection.
-    pub fn query<T>(
-        &self,
-        sql: &str,
-        params: &[&dyn ToValue],
-        mut map: impl FnMut(&Row<'_>) -> Result<T>,
-    ) -> Result<Vec<T>> {
-        let mut found = Vec::new();
-        self.each(sql, params, |row| {
-            found.push(map(row)?);
-            Ok(true)
-        })?;
-        Ok(found)
-    }
-
-    /// The first row, or `None`.
-    pub fn query_opt<T>(
-        &self,
-        sql: &str,
-        params: &[&dyn ToValue],
-        mut map: impl FnMut(&Row<'_>) -> Result<T>,
-    ) -> Result<Option<T>> {
-        let mut found = None;
-        self.each(sql, params, |row| {
-            found = Some(map(row)?);
-            Ok(false)
-        })?;
-        Ok(found)
-    }
-
-    /// The first row.
-    ///
-    /// # Errors
-    /// `not-found` when there is none.
-    pub fn query_one<T>(
-        &self,
-        sql: &str,
-        params: &[&dyn ToValue],
-        map: impl FnMut(&Row<'_>) -> Result<T>,
-    ) -> Result<T> {
-        self.query_opt(sql, params, map)?.ok_or_else(|| Error::new(ErrorKind::NotFound, "the query found no row"))
-    }
-
-    /// Hands rows to `visit` as they come, until it answers `false`.
-    pub fn each(
-        &self,
-        sql: &str,
-        params: &[&dyn ToValue],
-        mut visit: impl FnMut(&Row<'_>) -> Result<bool>,
-    ) -> Result<()> {
-        let mut statement = self.conn.prepare_cached(sql).map_err(|e| sqlite::sql_error(e, sql))?;
-        let mut rows = statement.query(value::bind(params)).map_err(|e| sqlite::sql_error(e, sql))?;
-        while let Some(row) = rows.next().map_err(|e| sqlite::sql_error(e, sql))? {
-            if !visit(&Row::new(row))? {
-                break;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Debug for Snapshot<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Snapshot").finish_non_exhaustive()
-    }
-}
-
-/// What runs when a commit is on disk.
-type Hook = Box<dyn FnOnce() + Send>;
-
-/// One closure's part of a transaction: everything in it commits or nothing does.
-pub struct Tx<'a> {
-    snapshot: Snapshot<'a>,
-    hooks: Vec<Hook>,
-}
-
-impl<'a> Tx<'a> {
-    fn new(conn: &'a rusqlite::Connection) -> Self {
-        Self { snapshot: Snapshot::new(conn), hooks: Vec::new() }
-    }
-
-    /// Runs one statement and returns how many rows it changed. The statement is prepared once.
-    ///
-    /// # Errors
-    /// `conflict` when a constraint refuses the row; `storage` and its kin otherwise.
-    pub fn execute(&mut self, sql: &str, params: &[&dyn ToValue]) -> Result<usize> {
-        let mut statement = self.snapshot.conn.prepare_cached(sql).map_err(|e| sqlite::sql_error(e, sql))?;
-        statement.execute(value::bind(params)).map_err(|e| sqlite::sql_error(e, sql))
-    }
-
-    /// Inserts one row into a table with an integer key and returns that key.
-    pub fn insert(&mut self, sql: &str, params: &[&dyn ToValue]) -> Result<i64> {
-        self.execute(sql, params)?;
-        Ok(self.snapshot.conn.last_insert_rowid())
-    }
-
-    /// Runs `hook` on the writer's thread after the commit is on disk, never if this closure or the commit fails. It must
-    /// be short and must not block: wake somebody, count something.
-    pub fn on_commit(&mut self, hook: impl FnOnce() + Send + 'static) {
-        self.hooks.push(Box::new(hook));
-    }
-}
-
-impl<'a> std::ops::Deref for Tx<'a> {
-    type Target = Snapshot<'a>;
-
-    fn deref(&self) -> &Snapshot<'a> {
-        &self.snapshot
-    }
-}
-
-impl fmt::Debug for Tx<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tx").field("hooks", &self.hooks.len()).finish_non_exhaustive()
+        f.debug_struct("Db")
+            .field("path", &self.inner.path)
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
     }
 }

@@ -97,8 +97,28 @@ pub const DB_BATCH: usize = 1_024;
 /// Read-only connections. Reads are short and two cores are common; each costs a page cache of 2 MiB at most.
 pub const DB_READERS: usize = 4;
 
+/// The most read-only connections that can be asked for: each costs three file handles and up to 2 MiB.
+pub const DB_READERS_MAX: usize = 64;
+
+/// What part of a commit's usual time the writer waits for those whom the last commit answered: a tenth.
+///
+/// It doubles the batches on a slow disk, and a writer that is alone never waits.
+pub const DB_LINGER_SHARE: u32 = 10;
+
+/// The longest such wait, for disks that stall.
+pub const DB_LINGER_MAX: Duration = Duration::from_millis(1);
+
 /// Prepared statements kept per connection: every statement of the house, with room for a user's own.
 pub const DB_STATEMENTS: usize = 256;
+
+/// How many pages (4 KiB) the write-ahead log grows by before they are folded into the file beside the writer.
+pub const DB_LOG_PAGES_FOLD: u32 = 500;
+
+/// How many pages the log may have before the writer folds the rest itself, so that it starts again: 4 MiB.
+///
+/// A longer one would be folded less often, but a log that is written over is faster to sync than one that grows, and a
+/// start after a crash has to read it.
+pub const DB_LOG_PAGES_LONG: u32 = 1_000;
 
 /// How long a write waits for a place in the queue. A queue that stays full longer means that the disk has stalled.
 pub const DB_WRITE_TIMEOUT: Duration = Duration::from_secs(30);

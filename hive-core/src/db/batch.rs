@@ -1,62 +1,88 @@
 //! Group commit: one thread owns the writing connection, takes everything that waits, commits once, then answers.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hive_errors::{Error, ErrorKind, Result};
-use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot};
+use rusqlite::{Connection, Statement};
+use tokio::sync::{oneshot, watch};
 
+use super::checkpoint::Checkpoints;
+use super::contain::contained;
+use super::guard::{Guard, Scope};
 use super::lock::FileLock;
-use super::{Hook, Stats, Tx, sqlite};
+use super::queue::{Linger, Queue, Refused};
+use super::sqlite::Writing;
+use super::tx::{Hook, Tx};
+use super::{Stats, sqlite};
 use crate::limits;
 
-/// Sends a closure's value, or the reason why its commit failed.
-type Reply = Box<dyn FnOnce(Option<&Error>) + Send>;
-
-/// A closure that waits for its transaction, its type erased.
+/// A closure and whoever waits for it, its types erased. Everything of the user's runs or is dropped in these two.
 trait Work: Send {
-    /// `Ok` holds the reply that waits for the commit; `Err` the one that tells of the closure's own failure.
-    fn run(self: Box<Self>, tx: &mut Tx<'_>) -> Result<Reply, Reply>;
+    /// Whether it must have a commit to itself.
+    fn is_alone(&self) -> bool;
 
-    /// Answers without running: its transaction broke before its turn came.
-    fn refuse(self: Box<Self>, cause: &Error);
+    /// Runs the closure and keeps its value; `false` when it failed and must be undone.
+    fn run(&mut self, tx: &mut Tx<'_>) -> bool;
+
+    /// Answers. `commit` is the error that kept it from the disk, whether or not its turn had come.
+    fn settle(self: Box<Self>, commit: Option<&Error>);
 }
 
 struct Job<T, F> {
-    work: F,
+    work: Option<F>,
+    result: Option<Result<T>>,
     answer: oneshot::Sender<Result<T>>,
+    alone: bool,
 }
 
-// A receiver that has gone is no concern of the writer: the work is committed all the same.
 impl<T, F> Work for Job<T, F>
 where
     T: Send + 'static,
     F: FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
 {
-    fn run(self: Box<Self>, tx: &mut Tx<'_>) -> Result<Reply, Reply> {
-        let Self { work, answer } = *self;
-        match work(tx) {
-            Ok(value) => Ok(Box::new(move |failed| {
-                let _gone = answer.send(failed.map_or(Ok(value), |e| Err(not_committed(e))));
-            })),
-            Err(error) => Err(Box::new(move |_| {
-                let _gone = answer.send(Err(error));
-            })),
-        }
+    fn is_alone(&self) -> bool {
+        self.alone
     }
 
-    fn refuse(self: Box<Self>, cause: &Error) {
-        let _gone = self.answer.send(Err(not_committed(cause)));
+    fn run(&mut self, tx: &mut Tx<'_>) -> bool {
+        let Some(work) = self.work.take() else { return false };
+        let result = contained("a database closure panicked", || work(tx)).flatten();
+        let kept = result.is_ok();
+        self.result = Some(result);
+        kept
+    }
+
+    fn settle(self: Box<Self>, commit: Option<&Error>) {
+        let result = match (self.result, commit) {
+            (Some(Ok(_)) | None, Some(error)) => Err(not_committed(error)),
+            (Some(result), _) => result,
+            (None, None) => Err(Error::new(
+                ErrorKind::Internal,
+                "a closure was answered before its turn",
+            )),
+        };
+        // A receiver that has gone is no concern of the writer: the work is committed all the same.
+        let _gone = self.answer.send(result);
     }
 }
 
-enum Message {
-    Write(Box<dyn Work>),
-    Close(oneshot::Sender<Result<()>>),
+/// One failed commit fails every closure in it, each with an error of its own.
+fn not_committed(cause: &Error) -> Error {
+    let error = Error::new(cause.kind(), "the commit failed, nothing of it was written")
+        .with("cause", cause)
+        .with_hint(cause.hint().to_owned());
+    if cause.is_retryable() {
+        error.retryable()
+    } else {
+        error.terminal()
+    }
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::ShuttingDown, "the database is closed")
 }
 
 #[derive(Debug, Default)]
@@ -65,56 +91,97 @@ struct Counters {
     commits: AtomicU64,
 }
 
+/// How the writer's thread ended.
+#[derive(Debug, Default)]
+struct Ending {
+    /// Taken by the first who asks.
+    error: Mutex<Option<Error>>,
+}
+
 pub(super) struct Writer {
-    queue: Option<mpsc::Sender<Message>>,
+    queue: Arc<Queue<Box<dyn Work>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    id: thread::ThreadId,
+    ended: watch::Receiver<bool>,
+    ending: Arc<Ending>,
     counters: Arc<Counters>,
     timeout: Duration,
 }
 
 impl Writer {
-    pub(super) fn start(conn: Connection, lock: FileLock, timeout: Duration) -> Result<Self> {
-        let (queue, waiting) = mpsc::channel(limits::DB_QUEUE);
-        let counters = Arc::new(Counters::default());
-        let shared = Arc::clone(&counters);
+    /// `before_closing` runs on the thread when the last write is done and the file is about to be closed.
+    pub(super) fn start(
+        mut writing: Writing,
+        lock: FileLock,
+        timeout: Duration,
+        before_closing: impl FnOnce() + Send + 'static,
+    ) -> Result<Self> {
+        let checkpoints = Checkpoints::start(&mut writing.conn, &writing.path)?;
+        let queue = Arc::new(Queue::new(limits::DB_QUEUE));
+        let (counters, ending) = (Arc::new(Counters::default()), Arc::new(Ending::default()));
+        let (end, ended) = watch::channel(false);
+        let (own_queue, own_counters, own_ending) = (Arc::clone(&queue), Arc::clone(&counters), Arc::clone(&ending));
         let thread = thread::Builder::new()
             .name("hive-db-writer".into())
-            .spawn(move || serve(conn, lock, waiting, &shared))
+            .spawn(move || {
+                if let Err(error) = serve(writing, checkpoints, &own_queue, &own_counters, before_closing) {
+                    tracing::warn!(%error, "the database was not closed cleanly; the next open mends it");
+                    *own_ending.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                }
+                // In this order: whoever hears of the end may open the file again.
+                drop(lock);
+                end.send_replace(true);
+            })
             .map_err(|e| Error::new(ErrorKind::Storage, "the writer's thread could not be started").with_source(e))?;
-        Ok(Self { queue: Some(queue), thread: Mutex::new(Some(thread)), counters, timeout })
+        let id = thread.thread().id();
+        Ok(Self {
+            queue,
+            thread: Mutex::new(Some(thread)),
+            id,
+            ended,
+            ending,
+            counters,
+            timeout,
+        })
     }
 
-    pub(super) async fn write<T, F>(&self, work: F) -> Result<T>
+    pub(super) async fn write<T, F>(&self, alone: bool, work: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
     {
-        let (answer, value) = oneshot::channel::<Result<T>>();
-        self.send(Message::Write(Box::new(Job { work, answer }))).await?;
-        match value.await {
-            Ok(result) => result,
-            // The closure panicked (its reply went with it) or the writer is gone.
-            Err(_) if self.is_running() => Err(Error::new(ErrorKind::Panic, "a database closure panicked")
-                .with_hint("its work was rolled back; see the panic message above")),
-            Err(_) => Err(closed()),
-        }
-    }
-
-    async fn send(&self, message: Message) -> Result<()> {
-        let Some(queue) = &self.queue else { return Err(closed()) };
-        match queue.send_timeout(message, self.timeout).await {
-            Ok(()) => Ok(()),
-            Err(mpsc::error::SendTimeoutError::Closed(_)) => Err(closed()),
-            Err(mpsc::error::SendTimeoutError::Timeout(_)) => {
-                Err(Error::new(ErrorKind::Overloaded, "the database's write queue stayed full")
-                    .with("waited_ms", self.timeout.as_millis())
-                    .with("limit", limits::DB_QUEUE))
+        self.not_from_within()?;
+        let (answer, value) = oneshot::channel();
+        let job = Box::new(Job {
+            work: Some(work),
+            result: None,
+            answer,
+            alone,
+        });
+        match self.queue.put(job, self.timeout).await {
+            Ok(()) => {}
+            Err(Refused::Closed) => return Err(closed()),
+            Err(Refused::Full) => {
+                return Err(
+                    Error::new(ErrorKind::Overloaded, "the database's write queue stayed full")
+                        .with("waited_ms", self.timeout.as_millis())
+                        .with("limit", limits::DB_QUEUE),
+                );
             }
         }
+        // No answer means that the writer is gone.
+        value.await.unwrap_or_else(|_| Err(closed()))
     }
 
-    fn is_running(&self) -> bool {
-        self.queue.as_ref().is_some_and(|queue| !queue.is_closed())
+    /// A closure or hook that waits for its own thread would wait for ever.
+    fn not_from_within(&self) -> Result<()> {
+        if thread::current().id() != self.id {
+            return Ok(());
+        }
+        Err(
+            Error::new(ErrorKind::InvalidInput, "a database closure waits for the database")
+                .with_hint("write through the closure's own `tx`, or after the closure has returned"),
+        )
     }
 
     pub(super) fn stats(&self) -> Stats {
@@ -124,153 +191,311 @@ impl Writer {
         }
     }
 
-    pub(super) async fn close(&self) -> Result<()> {
-        let (answer, closed) = oneshot::channel();
-        if self.send(Message::Close(answer)).await.is_err() {
-            return Ok(());
-        }
-        // No answer means that somebody else's close came first.
-        closed.await.unwrap_or(Ok(()))
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Takes no more writes. What is queued is still written; then the thread ends by itself.
+    pub(super) fn shut(&self) {
+        self.queue.close();
+    }
+
+    /// Waits until the file is closed.
+    pub(super) async fn ended(&self) -> Result<()> {
+        self.not_from_within()?;
+        // The sender goes only with the thread: then it has ended as well.
+        let mut ended = self.ended.clone();
+        let _gone = ended.wait_for(|ended| *ended).await.is_err();
+        self.ending
+            .error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+            .map_or(Ok(()), Err)
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        // Closing the queue ends the thread once it has written what waits.
-        self.queue = None;
+        self.queue.close();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread {
-            // A hook or closure may hold the last handle: then this is the writer's own thread, which ends by itself.
-            if thread.thread().id() != thread::current().id() {
-                let _panicked = thread.join();
+        // A hook or closure may hold the last handle: then this is the writer's own thread, which ends by itself.
+        if let Some(thread) = thread
+            && self.id != thread::current().id()
+        {
+            let _panicked = thread.join();
+        }
+    }
+}
+
+/// Should the writer's thread ever panic, nobody may wait for it.
+struct Abandon<'a>(&'a Queue<Box<dyn Work>>);
+
+impl Drop for Abandon<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+        while let Some(works) = self.0.take(usize::MAX, Linger::default()) {
+            for work in works {
+                let _panicked = contained("a closure panicked when it was dropped", || drop(work));
             }
         }
     }
 }
 
-fn closed() -> Error {
-    Error::new(ErrorKind::ShuttingDown, "the database is closed")
+fn serve(
+    writing: Writing,
+    mut checkpoints: Checkpoints,
+    queue: &Queue<Box<dyn Work>>,
+    counters: &Counters,
+    before_closing: impl FnOnce(),
+) -> Result<()> {
+    let _abandon = Abandon(queue);
+    let Writing { conn, guard, .. } = writing;
+    let control = Control::prepare(&conn)?;
+    let mut desk = Desk {
+        conn: &conn,
+        guard: &guard,
+        queue,
+        counters,
+        control,
+        waiting: 0,
+        unsound: None,
+    };
+    let mut pace = Pace::default();
+    while let Some(works) = queue.take(limits::DB_BATCH, pace.linger()) {
+        let (count, begun) = (works.len(), now());
+        let mut rest = works.into_iter().peekable();
+        while rest.peek().is_some() {
+            desk.commit(&mut rest);
+        }
+        if let Some(error) = desk.unsound.take() {
+            return Err(error);
+        }
+        pace.observe(count + desk.waiting, begun.elapsed());
+        checkpoints.tend(&conn);
+    }
+    drop(desk);
+    checkpoints.end();
+    before_closing();
+    sqlite::close(conn)
 }
 
-/// One failed commit fails every closure in it, each with an error of its own.
-fn not_committed(cause: &Error) -> Error {
-    Error::new(cause.kind(), "the commit failed, nothing of it was written").with("cause", cause)
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long the disk takes is real time, whatever the clock port says"
+)]
+fn now() -> Instant {
+    Instant::now()
 }
 
-fn serve(conn: Connection, lock: FileLock, mut waiting: mpsc::Receiver<Message>, counters: &Counters) {
-    while let Some(first) = waiting.blocking_recv() {
-        let mut works = Vec::new();
-        let mut closing = None;
-        let mut next = Some(first);
-        while let Some(message) = next {
-            match message {
-                Message::Write(work) => works.push(work),
-                Message::Close(answer) => {
-                    closing = Some(answer);
-                    break;
-                }
-            }
-            next = if works.len() < limits::DB_BATCH { waiting.try_recv().ok() } else { None };
-        }
-        commit(&conn, works, counters);
-        if let Some(answer) = closing {
-            // From here on senders are refused; what slipped in before is still written.
-            waiting.close();
-            while let Ok(message) = waiting.try_recv() {
-                match message {
-                    Message::Write(work) => commit(&conn, vec![work], counters),
-                    Message::Close(other) => drop(other),
-                }
-            }
-            let result = finish(conn);
-            drop((waiting, lock));
-            let _gone = answer.send(result);
-            return;
-        }
-    }
-    if let Err(error) = finish(conn) {
-        tracing::warn!(%error, "the database was not closed cleanly; it recovers at the next open");
-    }
+/// How long to wait for a fuller batch.
+///
+/// Those whom a commit has just answered write again at once. Without a pause the next commit begins before they are
+/// back, and writers take turns in two half batches.
+#[derive(Debug, Default)]
+struct Pace {
+    parties: usize,
+    commit: Duration,
 }
 
-/// Folds the log into the file and closes. Without it the next open does the same work.
-fn finish(conn: Connection) -> Result<()> {
-    conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
-        .map_err(|e| sqlite::error(e, "the write-ahead log could not be folded into the file"))?;
-    conn.close().map_err(|(_, e)| sqlite::error(e, "the database could not be closed"))
-}
+impl Pace {
+    fn observe(&mut self, parties: usize, commit: Duration) {
+        self.parties = parties;
+        self.commit = (self.commit * 7 + commit) / 8;
+    }
 
-fn commit(conn: &Connection, works: Vec<Box<dyn Work>>, counters: &Counters) {
-    if works.is_empty() {
-        return;
-    }
-    let alone = works.len() == 1;
-    let mut replies: Vec<Reply> = Vec::with_capacity(works.len());
-    let mut failures: Vec<Reply> = Vec::new();
-    let mut hooks: Vec<Hook> = Vec::new();
-
-    let mut result = run(conn, "BEGIN IMMEDIATE");
-    for work in works {
-        if let Err(error) = &result {
-            work.refuse(error);
-            continue;
-        }
-        // A closure that fails must undo itself alone; when it is alone anyway the transaction does that.
-        if !alone && let Err(error) = run(conn, "SAVEPOINT part") {
-            work.refuse(&error);
-            result = Err(error);
-            continue;
-        }
-        let mut tx = Tx::new(conn);
-        match catch_unwind(AssertUnwindSafe(|| work.run(&mut tx))) {
-            Ok(Ok(reply)) => {
-                hooks.append(&mut tx.hooks);
-                replies.push(reply);
-                if !alone {
-                    result = run(conn, "RELEASE part");
-                }
-            }
-            failed @ (Ok(Err(_)) | Err(_)) => {
-                if let Ok(Err(reply)) = failed {
-                    failures.push(reply);
-                }
-                if conn.is_autocommit() {
-                    // Disk full, I/O error: SQLite rolled back everything, the earlier closures' work included.
-                    result = Err(Error::new(ErrorKind::Storage, "the engine rolled the transaction back"));
-                } else if !alone {
-                    result = run(conn, "ROLLBACK TO part").and_then(|()| run(conn, "RELEASE part"));
-                }
-            }
-        }
-    }
-    if result.is_ok() && !replies.is_empty() {
-        result = run(conn, "COMMIT");
-    }
-    if !conn.is_autocommit()
-        && let Err(error) = run(conn, "ROLLBACK")
-    {
-        tracing::error!(%error, "a transaction could not be rolled back");
-    }
-    let failed = result.as_ref().err();
-    if failed.is_none() && !replies.is_empty() {
-        counters.writes.fetch_add(replies.len() as u64, Ordering::Relaxed);
-        counters.commits.fetch_add(1, Ordering::Relaxed);
-    }
-    for reply in failures.into_iter().chain(replies) {
-        reply(failed);
-    }
-    if failed.is_none() {
-        for hook in hooks {
-            if catch_unwind(AssertUnwindSafe(hook)).is_err() {
-                tracing::error!("an after-commit hook panicked; the commit stands");
-            }
+    fn linger(&self) -> Linger {
+        let at_most = (self.commit / limits::DB_LINGER_SHARE).min(limits::DB_LINGER_MAX);
+        Linger {
+            items: self.parties,
+            at_most,
         }
     }
 }
 
-fn run(conn: &Connection, sql: &'static str) -> Result<()> {
-    conn.prepare_cached(sql)
-        .and_then(|mut statement| statement.execute([]))
+/// The statements that only the house may run, prepared once and kept out of the closures' reach.
+struct Control<'c> {
+    begin: Statement<'c>,
+    save: Statement<'c>,
+    undo: Statement<'c>,
+    release: Statement<'c>,
+    commit: Statement<'c>,
+    rollback: Statement<'c>,
+}
+
+impl<'c> Control<'c> {
+    fn prepare(conn: &'c Connection) -> Result<Self> {
+        let prepare = |sql| {
+            conn.prepare(sql)
+                .map_err(|e| sqlite::error(e, "the transaction could not be prepared"))
+        };
+        Ok(Self {
+            begin: prepare("BEGIN IMMEDIATE")?,
+            save: prepare("SAVEPOINT part")?,
+            undo: prepare("ROLLBACK TO part")?,
+            release: prepare("RELEASE part")?,
+            commit: prepare("COMMIT")?,
+            rollback: prepare("ROLLBACK")?,
+        })
+    }
+}
+
+fn run(statement: &mut Statement<'_>) -> Result<()> {
+    statement
+        .execute([])
         .map(drop)
         .map_err(|e| sqlite::error(e, "the transaction could not be carried out"))
+}
+
+/// The thread's working place.
+struct Desk<'c> {
+    conn: &'c Connection,
+    guard: &'c Guard,
+    queue: &'c Queue<Box<dyn Work>>,
+    counters: &'c Counters,
+    control: Control<'c>,
+    /// How many waited when the last answers were about to be given.
+    waiting: usize,
+    /// Why nothing more may be written.
+    unsound: Option<Error>,
+}
+
+type Works = std::iter::Peekable<std::vec::IntoIter<Box<dyn Work>>>;
+
+/// The works of one transaction.
+#[derive(Default)]
+struct Part {
+    works: Vec<Box<dyn Work>>,
+    kept: u64,
+    hooks: Vec<Hook>,
+}
+
+impl Desk<'_> {
+    /// Carries out one transaction with works from the front and answers them. Those behind one that broke it, or that
+    /// needs a commit of its own, are left for the next.
+    fn commit(&mut self, works: &mut Works) {
+        let mut part = Part::default();
+        // A migration may take a table that others refer to away and put another in its place. It looks at the
+        // references itself before it is done; a switch within the transaction would have no effect.
+        let apart = works.peek().is_some_and(|work| work.is_alone());
+        let switched = if apart {
+            sqlite::foreign_keys(self.conn, false)
+        } else {
+            Ok(())
+        };
+        let outcome = switched.and_then(|()| self.transact(works, &mut part));
+        self.leave();
+        if apart {
+            self.unsound = sqlite::foreign_keys(self.conn, true).err();
+        }
+        self.waiting = self.queue.len();
+        self.answer(part, outcome.err().as_ref());
+    }
+
+    fn transact(&mut self, works: &mut Works, part: &mut Part) -> Result<()> {
+        self.leave();
+        if let Err(error) = run(&mut self.control.begin) {
+            // The next one would wait for the same lock, and so would each after it.
+            part.works.extend(works);
+            return Err(error);
+        }
+        let Some(first) = works.next() else { return Ok(()) };
+        let alone = first.is_alone() || works.peek().is_none_or(|second| second.is_alone());
+        let mut next = Some(first);
+        while let Some(work) = next {
+            self.run(work, alone, part)?;
+            next = if alone {
+                None
+            } else {
+                works.next_if(|work| !work.is_alone())
+            };
+        }
+        if part.kept == 0 {
+            return Ok(());
+        }
+        run(&mut self.control.commit).map_err(|error| {
+            if alone || error.kind() != ErrorKind::Conflict {
+                return error;
+            }
+            // A constraint that is checked only now: one closure broke it, and there is no telling which.
+            Error::new(ErrorKind::Storage, "a closure of the same commit broke a constraint").with("cause", error)
+        })
+    }
+
+    /// Runs one closure. An error is the whole transaction's.
+    fn run(&mut self, mut work: Box<dyn Work>, alone: bool, part: &mut Part) -> Result<()> {
+        // A closure that fails must undo itself alone; when it is alone the transaction does that.
+        if !alone && let Err(error) = run(&mut self.control.save) {
+            part.works.push(work);
+            return Err(error);
+        }
+        let mut tx = Tx::new(self.conn, self.guard);
+        let scope = if work.is_alone() {
+            Scope::Migration
+        } else {
+            Scope::Closure
+        };
+        let kept = self.guard.within(scope, || work.run(&mut tx));
+        part.works.push(work);
+        let hooks = tx.take_hooks();
+        if kept {
+            part.kept += 1;
+            part.hooks.extend(hooks);
+        } else {
+            forget(hooks);
+        }
+        if self.conn.is_autocommit() {
+            // Disk full, I/O error: SQLite rolled back everything, the earlier closures' work included.
+            let unknown = || Error::new(ErrorKind::Storage, "the engine rolled the transaction back");
+            return Err(tx.take_broken().unwrap_or_else(unknown));
+        }
+        if alone {
+            return Ok(());
+        }
+        if !kept {
+            run(&mut self.control.undo)?;
+        }
+        run(&mut self.control.release)
+    }
+
+    /// Ends whatever transaction is still open.
+    fn leave(&mut self) {
+        if !self.conn.is_autocommit()
+            && let Err(error) = run(&mut self.control.rollback)
+        {
+            tracing::error!(%error, "a transaction could not be rolled back");
+        }
+    }
+
+    fn answer(&self, part: Part, failed: Option<&Error>) {
+        if failed.is_some() {
+            forget(part.hooks);
+        } else if part.kept > 0 {
+            self.counters.writes.fetch_add(part.kept, Ordering::Relaxed);
+            self.counters.commits.fetch_add(1, Ordering::Relaxed);
+            for hook in part.hooks {
+                if let Err(error) = contained("an after-commit hook panicked; the commit stands", hook) {
+                    tracing::error!(%error, "an after-commit hook panicked");
+                }
+            }
+        }
+        for work in part.works {
+            // What is left of a closure or of a value that nobody waits for is dropped here.
+            if let Err(error) = contained("what a database closure left panicked when it was dropped", || {
+                work.settle(failed)
+            }) {
+                tracing::error!(%error, "a database closure could not be put away");
+            }
+        }
+    }
+}
+
+/// Drops hooks that will not run.
+fn forget(hooks: Vec<Hook>) {
+    for hook in hooks {
+        if let Err(error) = contained("an after-commit hook panicked when it was dropped", || drop(hook)) {
+            tracing::error!(%error, "an after-commit hook could not be put away");
+        }
+    }
 }

@@ -3,40 +3,84 @@
 //! It is taken on a file of its own beside the database: opening and closing the database file itself outside SQLite
 //! would drop SQLite's own POSIX locks. The system gives the lock back when the process dies, however it dies.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use hive_errors::{Error, ErrorKind, Result};
 
+use super::place;
+
 #[derive(Debug)]
 pub(super) struct FileLock {
-    _file: File,
+    file: File,
+    path: PathBuf,
+    made: bool,
 }
 
 impl FileLock {
     pub(super) fn take(database: &Path) -> Result<Self> {
         let path = beside(database);
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(|e| open_error(e, database))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(held(&mut file, database)),
-            Err(TryLockError::Error(e)) => {
-                return Err(Error::new(ErrorKind::Storage, "the database's lock could not be taken")
-                    .with("path", path.display())
-                    .with_source(e));
+        loop {
+            let (mut file, made) = open(&path).map_err(|e| place::refused(e, database))?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Err(held(&mut file, database)),
+                Err(TryLockError::Error(e)) => {
+                    return Err(Error::new(ErrorKind::Storage, "the database's lock could not be taken")
+                        .with("path", path.display())
+                        .with_hint("the file system may not support locks; put the database on a local disk")
+                        .with_source(e));
+                }
             }
+            // Whoever held it before may have removed the file in between; a lock on a removed file excludes nobody.
+            if !is_at(&file, &path) {
+                continue;
+            }
+            // The owner's process id is only for the message of whoever comes second; the lock itself is what counts.
+            sign(&mut file).map_err(|e| place::refused(e, database))?;
+            return Ok(Self { file, path, made });
         }
-        // The owner's process id is only for the message of whoever comes second; the lock itself is what counts.
-        sign(&mut file).map_err(|e| open_error(e, database))?;
-        Ok(Self { _file: file })
     }
+
+    /// Gives the lock back and leaves nothing behind that was not there before: the database is not a hive's, or never
+    /// came to be.
+    pub(super) fn withdraw(self) {
+        // While the lock is held: see `take`.
+        if self.made && cfg!(unix) {
+            let _stays = fs::remove_file(&self.path);
+        }
+        drop(self.file);
+    }
+}
+
+fn open(path: &Path) -> io::Result<(File, bool)> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    match options.clone().create_new(true).open(path) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+        made => return made.map(|file| (file, true)),
+    }
+    // Gone again, perhaps: then it is made, and stays.
+    options
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map(|file| (file, false))
+}
+
+/// Whether `path` still leads to `file`.
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let identity = |meta: &fs::Metadata| (meta.dev(), meta.ino());
+    matches!((file.metadata(), fs::metadata(path)), (Ok(file), Ok(path)) if identity(&file) == identity(&path))
+}
+
+/// Where open files cannot be removed, it does.
+#[cfg(not(unix))]
+fn is_at(_file: &File, _path: &Path) -> bool {
+    true
 }
 
 fn sign(file: &mut File) -> io::Result<()> {
@@ -60,26 +104,4 @@ fn held(file: &mut File, database: &Path) -> Error {
     Error::new(ErrorKind::DatabaseLocked, "another hive has the database open")
         .with("path", database.display())
         .with("pid", owner)
-}
-
-fn open_error(error: io::Error, database: &Path) -> Error {
-    let is = |kinds: &[io::ErrorKind]| kinds.contains(&error.kind());
-    let (kind, message, hint) = if is(&[io::ErrorKind::NotFound, io::ErrorKind::NotADirectory]) {
-        (
-            ErrorKind::Storage,
-            "the database's folder does not exist",
-            "make the folder first, or give another path",
-        )
-    } else if is(&[io::ErrorKind::PermissionDenied, io::ErrorKind::ReadOnlyFilesystem]) {
-        (
-            ErrorKind::DatabaseReadOnly,
-            "the database's folder cannot be written",
-            "give this user write permission on the folder, or put the database elsewhere",
-        )
-    } else if is(&[io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded]) {
-        (ErrorKind::DiskFull, "no room for the database", "free some space; nothing was written")
-    } else {
-        (ErrorKind::Storage, "the database's lock file could not be opened", "check the path and its permissions")
-    };
-    Error::new(kind, message).with("path", database.display()).with_hint(hint).with_source(error)
 }

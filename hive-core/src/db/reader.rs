@@ -1,28 +1,72 @@
-//! The pool of read-only connections.
+//! The pool of read-only connections, each opened when it is first needed.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use hive_errors::{Error, ErrorKind, Result};
-use rusqlite::Connection;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, TryAcquireError};
 
-use super::{Snapshot, sqlite};
+use super::contain::contained;
+use super::guard::Scope;
+use super::sqlite::{self, Reading};
+use super::tx::{Deadline, Snapshot};
 use crate::limits;
 
 pub(super) struct Readers {
-    free: Arc<Mutex<Vec<Connection>>>,
-    // One permit per connection in `free`.
+    pool: Arc<Pool>,
+    /// One permit per connection that may be open; closed with the database.
     permits: Arc<Semaphore>,
     timeout: Duration,
-    count: u32,
+    count: usize,
+}
+
+struct Pool {
+    path: PathBuf,
+    state: Mutex<State>,
+    /// Signalled when a read ends.
+    ended: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    idle: Vec<Reading>,
+    running: usize,
+    closed: bool,
+    /// Somebody waits for the end of the reads that run.
+    awaited: bool,
+}
+
+/// Counts one read, from its permit to its connection's return.
+struct Running(Arc<Pool>);
+
+impl Running {
+    fn begin(pool: &Arc<Pool>) -> Self {
+        pool.lock().running += 1;
+        Self(Arc::clone(pool))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.lock().running -= 1;
+        self.0.ended.notify_all();
+    }
 }
 
 impl Readers {
-    pub(super) fn new(pool: Vec<Connection>, timeout: Duration) -> Self {
-        let count = u32::try_from(pool.len()).unwrap_or(u32::MAX);
-        Self { permits: Arc::new(Semaphore::new(pool.len())), free: Arc::new(Mutex::new(pool)), timeout, count }
+    pub(super) fn new(path: PathBuf, count: usize, timeout: Duration) -> Self {
+        let pool = Pool {
+            path,
+            state: Mutex::default(),
+            ended: Condvar::new(),
+        };
+        Self {
+            pool: Arc::new(pool),
+            permits: Arc::new(Semaphore::new(count)),
+            timeout,
+            count,
+        }
     }
 
     pub(super) async fn read<T, F>(&self, work: F) -> Result<T>
@@ -30,51 +74,136 @@ impl Readers {
         T: Send + 'static,
         F: FnOnce(&Snapshot<'_>) -> Result<T> + Send + 'static,
     {
-        let waited = tokio::time::timeout(self.timeout, Arc::clone(&self.permits).acquire_owned()).await;
-        let permit = match waited {
-            Ok(Ok(permit)) => permit,
-            Ok(Err(_)) => return Err(Error::new(ErrorKind::ShuttingDown, "the database is closed")),
-            Err(_) => {
-                return Err(Error::new(ErrorKind::Timeout, "no reading connection became free in time")
-                    .with("waited_ms", self.timeout.as_millis())
-                    .with("readers", self.count));
+        let deadline = Deadline::after(self.timeout);
+        let permit = match Arc::clone(&self.permits).try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(TryAcquireError::Closed) => return Err(closed()),
+            // A timer only for those who wait.
+            Err(TryAcquireError::NoPermits) => {
+                match tokio::time::timeout(self.timeout, Arc::clone(&self.permits).acquire_owned()).await {
+                    Ok(Ok(permit)) => permit,
+                    Ok(Err(_)) => return Err(closed()),
+                    Err(_) => {
+                        return Err(
+                            Error::new(ErrorKind::Timeout, "no reading connection became free in time")
+                                .with("waited_ms", self.timeout.as_millis())
+                                .with("readers", self.count),
+                        );
+                    }
+                }
             }
         };
-        let (free, timeout) = (Arc::clone(&self.free), self.timeout);
+        let running = Running::begin(&self.pool);
         tokio::task::spawn_blocking(move || {
-            let taken = free.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            // Invariant: a permit stands for a connection in the pool.
-            let mut conn = taken.ok_or_else(|| Error::new(ErrorKind::Internal, "a permit without a connection"))?;
-            let result = catch_unwind(AssertUnwindSafe(|| snapshot(&mut conn, timeout, work)));
-            free.lock().unwrap_or_else(PoisonError::into_inner).push(conn);
-            drop(permit);
-            result.unwrap_or_else(|_| Err(Error::new(ErrorKind::Panic, "a database closure panicked")))
+            // In the order of their drops: the connection is back before the next reader looks for it.
+            let permit = permit;
+            let running = running;
+            let result = running.0.read(deadline, work);
+            drop((running, permit));
+            result
         })
         .await
         .map_err(|e| Error::new(ErrorKind::ShuttingDown, "the runtime stopped before the read ran").with_source(e))?
     }
 
-    pub(super) async fn close(&self) {
-        // Waits for running reads, which their deadline bounds; a second close finds the semaphore closed.
-        if let Ok(all) = self.permits.acquire_many(self.count).await {
-            self.permits.close();
-            self.free.lock().unwrap_or_else(PoisonError::into_inner).clear();
-            drop(all);
+    /// Takes no more reads. Those that run end by themselves.
+    pub(super) fn shut(&self) {
+        self.close(true);
+    }
+
+    fn close(&self, awaited: bool) {
+        self.permits.close();
+        let mut state = self.pool.lock();
+        state.closed = true;
+        state.awaited |= awaited;
+        let idle = std::mem::take(&mut state.idle);
+        drop(state);
+        drop(idle);
+    }
+
+    /// What blocks until the last read has ended, so that the file can be closed whole. Nobody waits longer than a read
+    /// may take, nor when the handles were dropped rather than closed.
+    pub(super) fn end(&self) -> impl FnOnce() + Send + 'static {
+        let (pool, timeout) = (Arc::clone(&self.pool), self.timeout);
+        move || {
+            let under_way = |state: &mut State| state.awaited && state.running > 0;
+            drop(pool.ended.wait_timeout_while(pool.lock(), timeout, under_way));
         }
     }
 }
 
-fn snapshot<T>(conn: &mut Connection, timeout: Duration, work: impl FnOnce(&Snapshot<'_>) -> Result<T>) -> Result<T> {
-    // The engine calls back from C while the query runs: virtual time cannot pass there, only real time counts.
-    #[expect(clippy::disallowed_methods, reason = "a deadline inside the engine's own loop")]
-    let started = Instant::now();
-    conn.progress_handler(limits::DB_PROGRESS_OPS, Some(move || started.elapsed() > timeout))
-        .map_err(|e| sqlite::error(e, "the read could not be given a deadline"))?;
-    conn.execute_batch("BEGIN DEFERRED").map_err(|e| sqlite::error(e, "the snapshot could not be taken"))?;
-    let result = catch_unwind(AssertUnwindSafe(|| work(&Snapshot::new(&*conn))));
-    // Ends the snapshot however the work went: a reader that stays open keeps the log from being folded in.
-    conn.progress_handler(0, None::<fn() -> bool>)
+impl Drop for Readers {
+    fn drop(&mut self) {
+        self.close(false);
+    }
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::ShuttingDown, "the database is closed")
+}
+
+impl Pool {
+    fn read<T>(&self, deadline: Option<Deadline>, work: impl FnOnce(&Snapshot<'_>) -> Result<T>) -> Result<T> {
+        let free = self.lock().idle.pop();
+        let mut reading = match free {
+            Some(reading) => reading,
+            None => sqlite::open_reader(&self.path)?,
+        };
+        let result = snapshot(&mut reading, deadline, work);
+        match leave(&mut reading) {
+            Ok(()) => self.put_back(reading),
+            // The next read opens another.
+            Err(error) => tracing::warn!(%error, "a reading connection is given up"),
+        }
+        result
+    }
+
+    fn put_back(&self, reading: Reading) {
+        let mut state = self.lock();
+        if !state.closed {
+            state.idle.push(reading);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it holds the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// Texts of the house's own, so that a closure's cannot be found among the prepared statements.
+const BEGIN: &str = "BEGIN DEFERRED /* a snapshot */";
+const END: &str = "ROLLBACK /* the snapshot */";
+
+fn snapshot<T>(
+    reading: &mut Reading,
+    deadline: Option<Deadline>,
+    work: impl FnOnce(&Snapshot<'_>) -> Result<T>,
+) -> Result<T> {
+    if let Some(deadline) = deadline {
+        reading
+            .conn
+            .progress_handler(limits::DB_PROGRESS_OPS, Some(move || deadline.left().is_zero()))
+            .map_err(|e| sqlite::error(e, "the read could not be given a deadline"))?;
+    }
+    sqlite::run(&reading.conn, BEGIN, "the snapshot could not be taken")?;
+    let snapshot = Snapshot::new(&reading.conn, &reading.guard, deadline);
+    reading
+        .guard
+        .within(Scope::Closure, || {
+            contained("a database closure panicked", || work(&snapshot))
+        })
+        .flatten()
+}
+
+/// Ends the snapshot however the work went: one that stays open keeps the log from being folded in.
+fn leave(reading: &mut Reading) -> Result<()> {
+    reading
+        .conn
+        .progress_handler(0, None::<fn() -> bool>)
         .map_err(|e| sqlite::error(e, "the read's deadline could not be lifted"))?;
-    conn.execute_batch("ROLLBACK").map_err(|e| sqlite::error(e, "the snapshot could not be released"))?;
-    result.unwrap_or_else(|_| Err(Error::new(ErrorKind::Panic, "a database closure panicked")))
+    if reading.conn.is_autocommit() {
+        return Ok(());
+    }
+    sqlite::run(&reading.conn, END, "the snapshot could not be released")
 }

@@ -1,58 +1,147 @@
 //! SQLite connections: how they are opened, which PRAGMAs hold, what its errors mean.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use hive_errors::{Error, ErrorKind, Result};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use super::guard::Guard;
 use crate::limits;
 
 /// `HIVE` in ASCII: tells a hive's file from any other SQLite database.
 pub(super) const APPLICATION_ID: i64 = 0x4849_5645;
 
+/// The connection that writes.
+pub(super) struct Writing {
+    pub(super) path: PathBuf,
+    pub(super) conn: Connection,
+    pub(super) guard: Guard,
+}
+
+/// A connection that only reads.
+pub(super) struct Reading {
+    pub(super) conn: Connection,
+    pub(super) guard: Guard,
+}
+
 /// Opens for writing and checks that the file is a hive's, or empty. Changes nothing yet.
-pub(super) fn open_writer(path: &Path) -> Result<Connection> {
+pub(super) fn open_writer(path: &Path) -> Result<Writing> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let conn = Connection::open_with_flags(path, flags).map_err(|e| at(e, path))?;
+    let mut conn = Connection::open_with_flags(path, flags).map_err(|e| at(e, path))?;
+    let set = |conn: &Connection, config, on| conn.set_db_config(config, on).map(drop).map_err(|e| at(e, path));
+    // The last connection folds the log into the file when it is closed. If the file turns out to be another program's,
+    // that is for the other program to do.
+    set(&conn, DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, has_log(path))?;
     // The first read is what makes SQLite look at the header.
-    let tables: i64 = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(|e| at(e, path))?;
-    let id: i64 = conn.query_row("PRAGMA application_id", [], |row| row.get(0)).map_err(|e| at(e, path))?;
+    let tables: i64 = conn
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(|e| at(e, path))?;
+    let id: i64 = conn
+        .query_row("PRAGMA application_id", [], |row| row.get(0))
+        .map_err(|e| at(e, path))?;
     if id != APPLICATION_ID && (id != 0 || tables != 0) {
-        return Err(Error::new(ErrorKind::NotADatabase, "the file is a SQLite database of another application")
-            .with("path", path.display())
-            .with("application_id", id)
-            .with_hint("give a path of its own for the hive; it never writes into a database it did not make"));
+        return Err(Error::new(
+            ErrorKind::NotADatabase,
+            "the file is a SQLite database of another application",
+        )
+        .with("path", path.display())
+        .with("application_id", id)
+        .with_hint("give a path of its own for the hive; it never writes into a database it did not make"));
     }
     // SQLite falls back to reading without a word when it may not write.
     if conn.is_readonly("main").map_err(|e| at(e, path))? {
-        return Err(Error::new(ErrorKind::DatabaseReadOnly, "the database file cannot be written")
-            .with("path", path.display()));
+        return Err(
+            Error::new(ErrorKind::DatabaseReadOnly, "the database file cannot be written").with("path", path.display()),
+        );
     }
+    set(&conn, DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+    // No statement, however wrong, may write into SQLite's own tables or turn the log off.
+    set(&conn, DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     conn.set_prepared_statement_cache_capacity(limits::DB_STATEMENTS);
-    Ok(conn)
+    let guard = Guard::install(&mut conn)?;
+    Ok(Writing {
+        path: path.to_owned(),
+        conn,
+        guard,
+    })
+}
+
+/// Whether an earlier process left a log beside the file.
+fn has_log(path: &Path) -> bool {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    std::fs::metadata(log).is_ok_and(|log| log.len() > 0)
 }
 
 /// Sets what durability and concurrency rest on, and reads each setting back: SQLite ignores a misspelt one.
 pub(super) fn configure_writer(conn: &Connection) -> Result<()> {
     pragma(conn, "journal_mode", "WAL", "wal")?;
     pragma(conn, "synchronous", "FULL", "2")?;
-    pragma(conn, "foreign_keys", "ON", "1")?;
+    // On macOS only these reach the disk itself; elsewhere they change nothing.
+    pragma(conn, "fullfsync", "ON", "1")?;
+    pragma(conn, "checkpoint_fullfsync", "ON", "1")?;
+    foreign_keys(conn, true)?;
     pragma(conn, "busy_timeout", "5000", "5000")?;
     pragma(conn, "cache_size", "-8192", "-8192")?;
-    pragma(conn, "temp_store", "MEMORY", "2")
+    pragma(conn, "temp_store", "MEMORY", "2")?;
+    // What a log that readers kept long leaves behind when it starts again.
+    pragma(conn, "journal_size_limit", "33554432", "33554432")
 }
 
-pub(super) fn open_reader(path: &Path) -> Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+/// Whether references between tables are kept; without effect within a transaction, which is an error here.
+pub(super) fn foreign_keys(conn: &Connection, kept: bool) -> Result<()> {
+    let (value, found) = if kept { ("ON", "1") } else { ("OFF", "0") };
+    pragma(conn, "foreign_keys", value, found)
+}
+
+/// Opens the connection that folds the log into the file.
+pub(super) fn open_folder(path: &Path) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags).map_err(|e| at(e, path))?;
-    pragma(&conn, "query_only", "ON", "1")?;
-    pragma(&conn, "busy_timeout", "5000", "5000")?;
-    pragma(&conn, "cache_size", "-2048", "-2048")?;
-    conn.set_prepared_statement_cache_capacity(limits::DB_STATEMENTS);
+    pragma(&conn, "synchronous", "FULL", "2")?;
+    pragma(&conn, "checkpoint_fullfsync", "ON", "1")?;
+    expect(&conn, "journal_mode", "wal")?;
     Ok(conn)
 }
 
+pub(super) fn open_reader(path: &Path) -> Result<Reading> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut conn = Connection::open_with_flags(path, flags).map_err(|e| at(e, path))?;
+    pragma(&conn, "query_only", "ON", "1")?;
+    pragma(&conn, "busy_timeout", "5000", "5000")?;
+    pragma(&conn, "cache_size", "-2048", "-2048")?;
+    pragma(&conn, "temp_store", "MEMORY", "2")?;
+    conn.set_prepared_statement_cache_capacity(limits::DB_STATEMENTS);
+    let guard = Guard::install(&mut conn)?;
+    Ok(Reading { conn, guard })
+}
+
+/// Folds the log into the file and closes it. Without it the next open does the same work.
+pub(super) fn close(conn: Connection) -> Result<()> {
+    conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        .map_err(|e| {
+            error(e, "the write-ahead log could not be folded into the file")
+                .with_hint("nothing is lost: the next open does it")
+        })?;
+    conn.close()
+        .map_err(|(_, e)| error(e, "the database could not be closed"))
+}
+
+/// Runs one of the house's own statements, prepared once.
+pub(super) fn run(conn: &Connection, sql: &'static str, failing: &'static str) -> Result<()> {
+    let done = conn.prepare_cached(sql).and_then(|mut statement| statement.execute([]));
+    done.map(drop).map_err(|e| error(e, failing))
+}
+
 fn pragma(conn: &Connection, name: &'static str, value: &str, expected: &'static str) -> Result<()> {
+    conn.execute_batch(&format!("PRAGMA {name} = {value}"))
+        .map_err(|e| error(e, "a database setting was refused"))?;
+    expect(conn, name, expected)
+}
+
+/// Reads a setting back.
+pub(super) fn expect(conn: &Connection, name: &'static str, expected: &'static str) -> Result<()> {
     let text = |row: &rusqlite::Row<'_>| {
         Ok(match row.get_ref(0)? {
             rusqlite::types::ValueRef::Integer(number) => number.to_string(),
@@ -62,7 +151,6 @@ fn pragma(conn: &Connection, name: &'static str, value: &str, expected: &'static
             | rusqlite::types::ValueRef::Blob(_) => String::new(),
         })
     };
-    conn.execute_batch(&format!("PRAGMA {name} = {value}")).map_err(|e| error(e, "a database setting was refused"))?;
     let found: String = conn
         .query_row(&format!("PRAGMA {name}"), [], text)
         .map_err(|e| error(e, "a database setting could not be read back"))?;
@@ -81,27 +169,86 @@ fn at(source: rusqlite::Error, path: &Path) -> Error {
     error(source, "the database could not be opened").with("path", path.display())
 }
 
-/// An error of the statement `sql`, which is code and so may be shown.
-pub(super) fn sql_error(source: rusqlite::Error, sql: &str) -> Error {
-    let error = error(source, "a statement failed");
-    // Full disks, timeouts and refused rows are not the statement's doing.
-    if [ErrorKind::DiskFull, ErrorKind::Timeout, ErrorKind::Conflict].contains(&error.kind()) {
-        return error;
+/// Names the statement, which is code and so may be shown, unless the error is not the statement's doing.
+pub(super) fn with_sql(error: Error, sql: &str) -> Error {
+    let innocent = [
+        ErrorKind::DiskFull,
+        ErrorKind::DatabaseLocked,
+        ErrorKind::DatabaseReadOnly,
+        ErrorKind::Timeout,
+    ];
+    if innocent.contains(&error.kind()) {
+        error
+    } else {
+        error.with("sql", one_line(sql))
     }
-    error.with("sql", sql.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+pub(super) fn one_line(sql: &str) -> String {
+    sql.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Sorts SQLite's errors into ours.
 pub(super) fn error(source: rusqlite::Error, doing: &'static str) -> Error {
-    let (kind, message) = match source.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase) => (ErrorKind::NotADatabase, "the file is not a database"),
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => (ErrorKind::DatabaseLocked, doing),
-        Some(ErrorCode::ReadOnly) => (ErrorKind::DatabaseReadOnly, doing),
-        Some(ErrorCode::DiskFull) => (ErrorKind::DiskFull, doing),
-        Some(ErrorCode::DatabaseCorrupt) => (ErrorKind::Corrupt, doing),
-        Some(ErrorCode::OperationInterrupted) => (ErrorKind::Timeout, "the query took longer than its limit"),
-        Some(ErrorCode::ConstraintViolation) => (ErrorKind::Conflict, "a constraint refuses the row"),
-        Some(_) | None => (ErrorKind::Storage, doing),
+    let wrong = |message| {
+        Error::new(ErrorKind::Storage, message)
+            .terminal()
+            .with_hint("correct the statement; it fails whenever it runs")
     };
-    Error::new(kind, message).with_source(source)
+    let error = match source.sqlite_error() {
+        Some(failure) => match failure.code {
+            ErrorCode::NotADatabase => Error::new(ErrorKind::NotADatabase, "the file is not a database"),
+            ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Error::new(ErrorKind::DatabaseLocked, doing),
+            ErrorCode::ReadOnly | ErrorCode::PermissionDenied => Error::new(ErrorKind::DatabaseReadOnly, doing),
+            ErrorCode::DiskFull => Error::new(ErrorKind::DiskFull, doing),
+            // The shared memory beside the file grows only by writing: what refuses that is a full disk.
+            ErrorCode::SystemIoFailure if failure.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE => {
+                Error::new(ErrorKind::DiskFull, doing)
+            }
+            ErrorCode::DatabaseCorrupt => Error::new(ErrorKind::Corrupt, doing),
+            ErrorCode::OperationInterrupted => Error::new(ErrorKind::Timeout, "the query took longer than its limit"),
+            ErrorCode::ConstraintViolation => Error::new(ErrorKind::Conflict, "a constraint refuses the row"),
+            ErrorCode::TooBig => Error::new(
+                ErrorKind::PayloadTooLarge,
+                "a value is larger than the database can hold",
+            ),
+            ErrorCode::AuthorizationForStatementDenied => {
+                Error::new(ErrorKind::InvalidInput, "the statement is not for closures").with_hint(
+                    "transactions, savepoints, settings and attached files are the database's own affair; a closure \
+                     reads and writes rows",
+                )
+            }
+            ErrorCode::Unknown | ErrorCode::TypeMismatch | ErrorCode::ApiMisuse | ErrorCode::ParameterOutOfRange => {
+                wrong(doing)
+            }
+            ErrorCode::InternalMalfunction
+            | ErrorCode::OperationAborted
+            | ErrorCode::OutOfMemory
+            | ErrorCode::SystemIoFailure
+            | ErrorCode::NotFound
+            | ErrorCode::CannotOpen
+            | ErrorCode::FileLockingProtocolFailed
+            | ErrorCode::SchemaChanged
+            | ErrorCode::NoLargeFileSupport => Error::new(ErrorKind::Storage, doing),
+            _ => Error::new(ErrorKind::Storage, doing),
+        },
+        None if matches!(source, rusqlite::Error::ToSqlConversionFailure(_)) => {
+            Error::new(ErrorKind::InvalidInput, "a value cannot be stored")
+        }
+        None if is_misread(&source) => Error::new(ErrorKind::Corrupt, doing),
+        // What is left are mistakes in the call: bad syntax, the number of parameters, a column that is not there.
+        None => wrong(doing),
+    };
+    error.with_source(source)
+}
+
+/// Whether a column held what its type does not allow.
+fn is_misread(error: &rusqlite::Error) -> bool {
+    matches!(
+        error,
+        rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::Utf8Error(..)
+    )
 }
