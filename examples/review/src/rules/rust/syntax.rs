@@ -44,14 +44,19 @@ pub(super) fn is_test_item(attrs: &[Attribute]) -> bool {
     })
 }
 
-/// Whether the function is a test that a runner runs.
+/// Whether the function is a test that a runner runs. A benchmark is none: it has nothing to assert.
 pub(super) fn is_test_function(attrs: &[Attribute]) -> bool {
-    attrs.iter().any(|attr| {
+    let last = |attr: &Attribute| {
         attr.path()
             .segments
             .last()
-            .is_some_and(|segment| is_test_name(&segment.ident.to_string()))
-    })
+            .map(|last| last.ident.to_string())
+            .unwrap_or_default()
+    };
+    attrs
+        .iter()
+        .map(last)
+        .any(|name| name != "bench" && is_test_name(&name))
 }
 
 fn is_test_name(name: &str) -> bool {

@@ -181,6 +181,7 @@ fn tests_that_do_not_test() {
         "#[test]\nfn f() {} //! vacuous-test",
         "#[test]\nfn f() { assert!(true); } //! vacuous-test",
         "#[test]\nfn f() { assert!(g()); }",
+        "#[divan::bench]\nfn f() {}",
         "#[tokio::test]\nasync fn f() { tokio::time::sleep(d).await; g(); } //! sleeping-test",
         "#[tokio::test(start_paused = true)]\nasync fn f() { tokio::time::sleep(d).await; g(); }",
         "#[test]\nfn f() { while !done() { std::thread::sleep(d); } }",
