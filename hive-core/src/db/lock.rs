@@ -11,6 +11,9 @@ use hive_errors::{Error, ErrorKind, Result};
 
 use super::place;
 
+#[cfg(test)]
+mod tests;
+
 #[derive(Debug)]
 pub(super) struct FileLock {
     file: File,
@@ -50,7 +53,16 @@ impl FileLock {
         if self.made && cfg!(unix) {
             let _stays = fs::remove_file(&self.path);
         }
-        drop(self.file);
+    }
+}
+
+impl Drop for FileLock {
+    fn drop(&mut self) {
+        // Closing alone would not do at once: a child process that is just being started has a copy of the handle until it
+        // runs its program.
+        if let Err(error) = self.file.unlock() {
+            tracing::warn!(%error, "the database's lock could not be given back before its file is closed");
+        }
     }
 }
 

@@ -17,6 +17,12 @@ pub(super) fn resolve(path: &Path) -> Result<PathBuf> {
             // Looked at from outside: opening and closing the file here would drop the locks of a SQLite connection of this
             // process, and opening a pipe would wait for ever.
             let meta = fs::metadata(&file).map_err(|e| refused(e, path))?;
+            // SQLite takes a single byte for nothing and would write over it.
+            if meta.is_file() && meta.len() == 1 {
+                return Err(
+                    Error::new(ErrorKind::NotADatabase, "the file is not a database").with("path", path.display())
+                );
+            }
             if meta.is_file() {
                 return Ok(file);
             }

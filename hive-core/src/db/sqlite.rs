@@ -29,6 +29,12 @@ pub(super) struct Reading {
 pub(super) fn open_writer(path: &Path) -> Result<Writing> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut conn = Connection::open_with_flags(path, flags).map_err(|e| at(e, path))?;
+    // SQLite falls back to reading without a word when it may not write, and reading alone makes files beside this one.
+    if conn.is_readonly("main").map_err(|e| at(e, path))? {
+        return Err(
+            Error::new(ErrorKind::DatabaseReadOnly, "the database file cannot be written").with("path", path.display()),
+        );
+    }
     let set = |conn: &Connection, config, on| conn.set_db_config(config, on).map(drop).map_err(|e| at(e, path));
     // The last connection folds the log into the file when it is closed. If the file turns out to be another program's,
     // that is for the other program to do.
@@ -48,12 +54,6 @@ pub(super) fn open_writer(path: &Path) -> Result<Writing> {
         .with("path", path.display())
         .with("application_id", id)
         .with_hint("give a path of its own for the hive; it never writes into a database it did not make"));
-    }
-    // SQLite falls back to reading without a word when it may not write.
-    if conn.is_readonly("main").map_err(|e| at(e, path))? {
-        return Err(
-            Error::new(ErrorKind::DatabaseReadOnly, "the database file cannot be written").with("path", path.display()),
-        );
     }
     set(&conn, DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     // No statement, however wrong, may write into SQLite's own tables or turn the log off.

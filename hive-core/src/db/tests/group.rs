@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use hive_errors::{Error, ErrorKind};
 use tokio::task::JoinSet;
 
 use super::{Gate, Home, INSERT, batch, insert, items};
-use crate::db::Stats;
+use crate::db::{Db, Stats};
+use crate::limits;
 
 #[tokio::test]
 async fn a_lone_writer_pays_one_commit_for_each_write() {
@@ -235,4 +237,40 @@ async fn a_write_whose_caller_has_gone_is_written_all_the_same() {
     gate.open().await;
     db.write(|_| Ok(())).await.unwrap();
     assert_eq!(items(&db).await, [(7, 7)]);
+}
+
+#[tokio::test]
+async fn a_queue_that_stays_full_refuses_and_writes_nothing() {
+    let home = Home::new();
+    let timeout = Duration::from_millis(30);
+    let db = Db::open(home.options().write_timeout(timeout)).await.unwrap();
+    let gate = Gate::shut(&db).await;
+    let places = i64::try_from(limits::DB_QUEUE).unwrap();
+    let mut queued = JoinSet::new();
+    for id in 0..places {
+        let db = db.clone();
+        queued.spawn(async move { db.write(insert(id)).await });
+    }
+    while db.inner.writer.waiting() < limits::DB_QUEUE {
+        tokio::task::yield_now().await;
+    }
+    let mut late = JoinSet::new();
+    for id in 0..5 {
+        let db = db.clone();
+        late.spawn(async move { db.write(insert(places + id)).await });
+    }
+    for answer in late.join_all().await {
+        let error = answer.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Overloaded, "{error:?}");
+        assert!(error.is_retryable());
+        assert_eq!(error.field("waited_ms"), Some("30"), "{error}");
+        assert_eq!(error.field("limit"), Some(places.to_string().as_str()), "{error}");
+    }
+    gate.open().await;
+    for answer in queued.join_all().await {
+        answer.unwrap();
+    }
+    assert_eq!(items(&db).await.len(), limits::DB_QUEUE);
+    // With room again, the same handle goes on.
+    db.write(insert(places)).await.unwrap();
 }

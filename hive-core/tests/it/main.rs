@@ -1,0 +1,4 @@
+//! The crate from outside: real files, processes, users and disks.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+mod database;
