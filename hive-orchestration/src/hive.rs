@@ -237,7 +237,7 @@ impl Hive {
         self.inner.shop.registry.all()
     }
 
-    /// The hive's events.
+    /// The hive's events. Subscriptions end when the hive is shut down.
     pub fn bus(&self) -> &Bus {
         &self.inner.shop.queue.bus
     }

@@ -68,6 +68,8 @@ pub(crate) async fn serve(shop: Arc<Shop>) -> Result<()> {
     drain(&shop, runs).await;
     let queue = shop.queue.clone();
     let ended = shop.db.write(move |tx| recover::end_epoch(tx, &queue)).await;
+    // Subscribers get what is committed, then the end; without it they would wait for ever.
+    shop.queue.bus.close();
     let closed = shop.db.close().await;
     ended.and(closed)
 }

@@ -239,3 +239,26 @@ async fn a_run_that_blocks_its_thread_does_not_hold_the_shutdown() {
     soon(hive.task::<()>(task.id()).result()).await.unwrap();
     hive.shutdown().await.unwrap();
 }
+
+#[tokio::test]
+async fn subscriptions_end_with_the_hive() {
+    let home = Home::new();
+    let noop = agent_fn("noop", async |_: Context, _: ()| Ok::<_, Failure>(()));
+    let hive = Hive::open(home.db()).agent(noop).start().await.unwrap();
+    let mut events = hive.bus().subscribe("task.succeeded.>").await.unwrap();
+    let listener = tokio::spawn(async move {
+        let mut seen = 0;
+        loop {
+            match events.next().await {
+                Ok(_) => seen += 1,
+                Err(error) => return (seen, error.code()),
+            }
+        }
+    });
+    let task = hive.submit_named("noop", &()).await.unwrap();
+    soon(task.result()).await.unwrap();
+    hive.shutdown().await.unwrap();
+    // The hive's handle is still there, and with it the bus.
+    assert_eq!(soon(listener).await.unwrap(), (1, "shutting-down"));
+    drop(hive);
+}
