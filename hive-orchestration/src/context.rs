@@ -38,7 +38,7 @@ use crate::task::check_name;
 /// Code outside steps runs again after every interruption. What a later decision depends on belongs in a step.
 ///
 /// A context is for the agent's own future. A task spawned on the runtime is not dropped with the run, and a step, wait or
-/// call in one never comes back once the run is over: use `join!`, or streams of futures.
+/// call in one never comes back once the run is over. Branches belong under `join!`, `select!` and their kin.
 #[derive(Clone)]
 pub struct Context {
     pub(crate) run: Arc<Run>,

@@ -1,5 +1,8 @@
 //! What a run is doing: working, or only waiting. Decides when it may let go of its worker and of its lease.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;

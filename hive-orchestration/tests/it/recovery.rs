@@ -153,10 +153,17 @@ async fn a_zombie_writes_nothing() {
             if attempt > 1 {
                 return write().await;
             }
-            // Its own future is dropped when somebody else takes the task over; this one goes on.
+            // Its own future is dropped when somebody else takes the task over; these two go on.
+            let (cx, second, mut also) = (cx.clone(), log.clone(), gate.clone());
             tokio::spawn(async move {
                 gate.wait_for(|open| *open).await.ok();
                 write().await
+            });
+            tokio::spawn(async move {
+                also.wait_for(|open| *open).await.ok();
+                second.add("transact 1");
+                cx.transaction("transact", move |_| Ok(second.add("transacted 1")))
+                    .await
             });
             let _dropped = Dropped(log);
             std::future::pending().await
@@ -182,6 +189,9 @@ async fn a_zombie_writes_nothing() {
     assert_eq!(soon(task.result()).await.unwrap(), 2);
     go.send(true).unwrap();
     ledger.seen("write 1").await;
+    ledger.seen("transact 1").await;
+    // Written after whatever the zombies have to say.
+    hive.db().write(|_| Ok(())).await.unwrap();
     hive.shutdown().await.unwrap();
     assert!(
         ledger.lines().contains(&"dropped".to_owned()),
@@ -190,6 +200,10 @@ async fn a_zombie_writes_nothing() {
     assert!(
         !ledger.lines().contains(&"wrote 1".to_owned()),
         "a refused write must not come back to the agent"
+    );
+    assert!(
+        !ledger.lines().contains(&"transacted 1".to_owned()),
+        "not even the agent's code runs"
     );
     assert_eq!(
         task_rows(&home).await,
