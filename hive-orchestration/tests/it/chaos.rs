@@ -166,7 +166,7 @@ impl Chaos {
         let world = Arc::clone(&self.world);
         let answering = tokio::spawn(program::answer(hive.clone(), move |key| world.is_done(key)));
         for id in &ids {
-            if tokio::time::timeout(Duration::from_secs(20), hive.task::<u64>(*id).result())
+            if tokio::time::timeout(Duration::from_secs(90), hive.task::<u64>(*id).result())
                 .await
                 .is_err()
             {
