@@ -56,7 +56,8 @@ pub(crate) async fn serve(shop: Arc<Shop>) -> Result<()> {
                     () = shop.draining.cancelled() => {}
                     () = shop.queue.wakeups.dispatched() => {}
                     () = shop.queue.clock.sleep(wait.min(limits::DISPATCH_TICK)) => {}
-                    Some(ended) = runs.join_next() => log_panic(ended),
+                    // A run that ends says so itself when there is something to do.
+                    () = reap(&mut runs) => {}
                 }
             }
             Err(error) => tokio::select! {
@@ -72,6 +73,17 @@ pub(crate) async fn serve(shop: Arc<Shop>) -> Result<()> {
     shop.queue.bus.close();
     let closed = shop.db.close().await;
     ended.and(closed)
+}
+
+/// Lets go of runs that have ended, for ever.
+///
+/// # Cancel safety
+/// Nothing is lost when the future is dropped.
+async fn reap(runs: &mut JoinSet<()>) {
+    while let Some(ended) = runs.join_next().await {
+        log_panic(ended);
+    }
+    std::future::pending().await
 }
 
 enum Next {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use hive_orchestration::task::TaskState;
 use hive_orchestration::{Agent, Call, Context, Failure, Hive, Result, Signal, agent_fn};
@@ -145,4 +146,42 @@ async fn a_thousand_children_in_one_map() {
         );
         hive.shutdown().await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_comes_back_from_a_wait_needs_a_worker_again() {
+    const WORKERS: usize = 3;
+    let (home, working) = (Home::new(), Gauge::default());
+    let counted = working.clone();
+    let napper = agent_fn("napper", move |cx: Context, _: ()| {
+        let counted = counted.clone();
+        async move {
+            for _ in 0..3 {
+                // Short enough to be waited for in memory.
+                cx.sleep(Duration::from_millis(1)).await?;
+                cx.step("work", async || {
+                    let _counted = counted.enter();
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                    Ok::<_, Failure>(())
+                })
+                .await?;
+            }
+            Ok::<_, Failure>(())
+        }
+    });
+    let hive = Hive::open(home.db())
+        .agent(napper)
+        .concurrency(WORKERS)
+        .start()
+        .await
+        .unwrap();
+    let mut tasks = Vec::new();
+    for _ in 0..40 {
+        tasks.push(hive.submit_named("napper", &()).await.unwrap());
+    }
+    for task in tasks {
+        soon(task.result()).await.unwrap();
+    }
+    assert_eq!(working.most(), WORKERS, "all of them worked, and never more");
+    hive.shutdown().await.unwrap();
 }
