@@ -14,6 +14,7 @@ mod engine;
 mod kill;
 mod kit;
 mod program;
+mod promptness;
 mod quickstart;
 mod races;
 mod recovery;
