@@ -57,6 +57,7 @@
 //! | [`rng`] | [`Rng`](rng::Rng): randomness as a port |
 //! | [`payload`] | [`Payload`](payload::Payload): values as bounded, canonical JSON; [`Schema`](payload::Schema) |
 //! | [`db`] | [`Db`](db::Db): SQLite with one writer, group commit, and closures instead of connections |
+//! | [`lease`] | [`Keeper`](lease::Keeper): one holder at a time, with a fencing token |
 //! | [`id`] | [`id_type!`] and [`IdSource`](id::IdSource): ids that explain themselves and sort by time |
 //! | [`config`] | [`Loader`](config::Loader): defaults, files, environment and code in layers; [`Secret`](config::Secret) |
 //! | [`flags`] | [`Flags`](flags::Flags): switches that can be turned at run time |
@@ -76,6 +77,8 @@ pub mod rng;
 pub mod payload;
 
 pub mod db;
+
+pub mod lease;
 
 pub mod id;
 

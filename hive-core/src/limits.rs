@@ -128,3 +128,32 @@ pub const DB_READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Instructions of SQLite's virtual machine between two looks at a read's deadline: some hundred microseconds.
 pub const DB_PROGRESS_OPS: i32 = 10_000;
+
+/// The longest name of a lease: it is a key in an index and stands in error messages.
+pub const LEASE_NAME_BYTES_MAX: usize = 256;
+
+/// The longest label of a holder of leases: it is for people to recognise a part of a program by.
+pub const LEASE_LABEL_BYTES_MAX: usize = 64;
+
+/// The shortest time to live of a lease: 100 ms. A third of it is still longer than a write takes on a busy disk.
+pub const LEASE_TTL_MIN: Duration = Duration::from_millis(100);
+
+/// The longest time to live of a lease: a day. It is how long a name stays taken when its holder dies.
+pub const LEASE_TTL_MAX: Duration = Duration::from_secs(86_400);
+
+/// How often a lease is renewed within its time to live: two renewals may fail before it is in danger.
+pub const LEASE_RENEWALS: u32 = 3;
+
+/// What part of its time to live a failed renewal waits at least, and at most twice as long, before the next try: a 24th,
+/// which gives some ten tries, and no holder hurries a database that is in trouble.
+pub const LEASE_RETRIES: u32 = 24;
+
+/// What part of its time to live before its end a lease is given up that cannot be renewed: a sixth, for clocks that do not
+/// run equally fast and for work that takes a moment to stop.
+pub const LEASE_MARGIN_SHARE: u32 = 6;
+
+/// How long a campaign waits at most before it looks at the lease again: 5 s, because news of a release can be lost.
+pub const LEASE_POLL_MAX: Duration = Duration::from_secs(5);
+
+/// How many names are forgotten in one transaction, so that it stays short.
+pub const LEASE_PRUNE: u32 = 1_000;
