@@ -44,6 +44,7 @@
 //! [`Scripted`](model::scripted::Scripted) are always there, because simulations and examples use them as well as tests.
 //!
 //! - `claude`: [`model`] gains `model::claude::Claude`, the Claude command line as a model (on Unix, where process groups are).
+//! - `test-util`: `testing`, private servers for tests and networks that fail on request (on Unix).
 //!
 //! # Modules
 //!
@@ -63,6 +64,7 @@
 //! | [`flags`] | [`Flags`](flags::Flags): switches that can be turned at run time |
 //! | [`shutdown`] | [`Shutdown`](shutdown::Shutdown) and [`TaskSet`](shutdown::TaskSet): stopping in good order |
 //! | [`model`] | [`Model`](model::Model): language models as a port |
+//! | `testing` | with the feature `test-util`: servers for tests, gone when the test is |
 
 // Blank lines keep the reading order, which a formatter would turn into that of the alphabet.
 
@@ -89,6 +91,9 @@ pub mod flags;
 pub mod shutdown;
 
 pub mod model;
+
+#[cfg(all(feature = "test-util", unix))]
+pub mod testing;
 
 /// What `id_type!` names in the crates that call it.
 #[doc(hidden)]

@@ -157,3 +157,15 @@ pub const LEASE_POLL_MAX: Duration = Duration::from_secs(5);
 
 /// How many names are forgotten in one transaction, so that it stays short.
 pub const LEASE_PRUNE: u32 = 1_000;
+
+/// How long a server that a test has started may take to answer: 60 s. It takes a tenth of one on a machine that is idle.
+pub const TESTING_START: Duration = Duration::from_secs(60);
+
+/// How long such a server may take to end: 60 s, because it may have to write much to a slow disk before it does.
+pub const TESTING_STOP: Duration = Duration::from_secs(60);
+
+/// How many ports are tried for it, in case somebody takes the one that was free a moment ago. Twice in a row is bad luck.
+pub const TESTING_PORTS_TRIED: u32 = 5;
+
+/// How much of its log is shown when it fails: the last 4 KiB, which hold the reason.
+pub const TESTING_LOG_BYTES_SHOWN: usize = 4 << 10;

@@ -2,3 +2,5 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod database;
+#[cfg(all(feature = "test-util", unix))]
+mod kit;

@@ -1,0 +1,86 @@
+//! The testing kit itself: servers that answer, and are gone whatever happens to the test.
+
+mod postgres;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use hive_core::testing::until;
+
+/// How long to wait for something that happens in other processes: far longer than it takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Set in a process that a test starts of its own binary: where it says what it has started.
+const OTHER: &str = "HIVE_CORE_TEST_KIT";
+
+/// The file in which this process is to say what it has started, if a test has started it.
+fn other() -> Option<PathBuf> {
+    std::env::var_os(OTHER).map(PathBuf::from)
+}
+
+/// Says it, and then waits for the end that is to come.
+fn say_and_wait(file: &Path, folder: &Path, port: u16) -> ! {
+    // Whole or missing, because a rename is.
+    let draft = file.with_extension("draft");
+    std::fs::write(&draft, format!("{port} {}", folder.display())).unwrap();
+    std::fs::rename(draft, file).unwrap();
+    loop {
+        std::thread::park();
+    }
+}
+
+/// Runs `test` in a process of its own until it has started a server, kills it, and returns the server's folder and port.
+fn killed(test: &str) -> (PathBuf, u16) {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("said");
+    let mut process = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(OTHER, &file)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let said = until(PATIENCE * 2, || std::fs::read_to_string(&file).ok());
+    process.kill().unwrap();
+    process.wait().unwrap();
+    let said = said.unwrap();
+    let (port, folder) = said.split_once(' ').unwrap();
+    (PathBuf::from(folder), port.parse().unwrap())
+}
+
+/// Fails unless the server's folder goes away and nothing listens on its port.
+#[track_caller]
+fn assert_gone(folder: &Path, port: u16) {
+    assert!(
+        until(PATIENCE, || (!folder.exists()).then_some(())).is_some(),
+        "the folder is still there: {}",
+        folder.display()
+    );
+    assert!(!listens(port), "something still listens on port {port}");
+    assert_eq!(processes(folder), Vec::<String>::new(), "processes are left");
+}
+
+fn listens(port: u16) -> bool {
+    std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+}
+
+/// The command lines of all processes that name the folder.
+fn processes(folder: &Path) -> Vec<String> {
+    let folder = folder.to_str().unwrap();
+    let processes = std::fs::read_dir("/proc").unwrap();
+    processes
+        .filter_map(|entry| std::fs::read(entry.unwrap().path().join("cmdline")).ok())
+        .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
+        .filter(|line| line.contains(folder))
+        .collect()
+}
+
+/// Runs `start`, which says what it has started and then panics; returns that.
+fn panicked(start: impl FnOnce(&dyn Fn(&Path, u16))) -> (PathBuf, u16) {
+    let said = std::sync::Mutex::new(None);
+    let say = |folder: &Path, port| *said.lock().unwrap() = Some((folder.to_owned(), port));
+    let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| start(&say)));
+    assert!(ended.is_err(), "it was to panic");
+    said.into_inner().unwrap().unwrap()
+}
