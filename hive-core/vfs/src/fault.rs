@@ -2,7 +2,7 @@
 
 use rusqlite::ffi;
 
-use crate::tape::File;
+use crate::event::File;
 
 /// What SQLite asks of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -35,17 +35,22 @@
 //! No part of what ships: only tests depend on it. It does not see memory-mapped input and output, which it does not offer to SQLite,
 //! and nothing of the shared memory beside a database, which no crash survives.
 
+mod event;
+
 mod fault;
 
 mod tape;
 
 mod shim;
 
+mod watch;
+
 mod timeline;
 
 #[cfg(test)]
 mod tests;
 
+pub use event::{Event, File};
 pub use fault::{Call, Fault, How};
-pub use tape::{Event, File, Watched, watch};
 pub use timeline::{Image, Timeline};
+pub use watch::{Watched, watch};

@@ -12,8 +12,9 @@ use std::sync::{Arc, OnceLock};
 
 use rusqlite::ffi::{self, sqlite3_file, sqlite3_io_methods, sqlite3_vfs};
 
+use crate::event::{Event, File};
 use crate::fault::{Call, Verdict};
-use crate::tape::{self, Event, File, Shared};
+use crate::tape::{self, Shared};
 
 /// The head of a watched file; the platform's own follows.
 #[repr(C)]

@@ -6,7 +6,7 @@ use std::{fs, io};
 
 use fastrand::Rng;
 
-use crate::tape::{Event, File};
+use crate::event::{Event, File};
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-use crate::tape::{Event, File};
+use crate::event::{Event, File};
 use crate::timeline::{Image, Timeline};
 
 fn write(file: File, offset: u64, byte: u8, count: usize) -> Event {
