@@ -77,7 +77,7 @@ impl Bus {
         let event = event.into();
         event.check()?;
         let bus = self.clone();
-        self.inner.db.write(move |tx| bus.store_one(tx, event)).await
+        self.inner.db.write(move |tx| bus.store_one(tx, event.clone())).await
     }
 
     /// [`Bus::publish`] for many at once: one commit, all or nothing, sequences in the order given.
@@ -90,7 +90,7 @@ impl Bus {
     pub async fn publish_all(&self, events: Vec<NewEvent>) -> Result<Vec<Sequence>> {
         check_all(&events)?;
         let bus = self.clone();
-        self.inner.db.write(move |tx| bus.store_all(tx, events)).await
+        self.inner.db.write(move |tx| bus.store_all(tx, events.clone())).await
     }
 
     /// Publishes an event in the caller's transaction: it is there if and only if the rest of the transaction is.

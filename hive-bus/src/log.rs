@@ -17,13 +17,13 @@ use crate::topic::{Pattern, Topic};
 /// The bus's tables; give them to the database when it is opened.
 pub static MIGRATIONS: Migrations = Migrations {
     owner: "hive-bus",
-    list: &[Migration {
-        version: 1,
-        name: "event",
+    list: &[Migration::new(
+        1,
+        "event",
         // AUTOINCREMENT, so that a sequence is not given again after retention took the newest event away. Indexes cost
         // every publisher: the ids grow with time, so theirs grows at its end, and so nearly does that of correlations.
         // The data stands last because SQLite reads a row from the front: what the filter refuses is never loaded.
-        up: "CREATE TABLE event (
+        "CREATE TABLE event (
                  sequence       INTEGER PRIMARY KEY AUTOINCREMENT,
                  id             BLOB    NOT NULL UNIQUE,
                  time           INTEGER NOT NULL,
@@ -37,13 +37,14 @@ pub static MIGRATIONS: Migrations = Migrations {
                  data           BLOB    NOT NULL
              ) STRICT;
              CREATE INDEX event_by_correlation ON event (correlation) WHERE correlation IS NOT NULL;",
-        down: "DROP TABLE event;",
-    }],
+        "DROP TABLE event;",
+    )],
 };
 
 const INSERT: &str = "INSERT INTO event
     (id, time, type, schema_version, source, topic, tenant, correlation, causation, data)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+    RETURNING sequence";
 
 /// A query for whole rows, in the order in which [`read`] takes their columns.
 macro_rules! select {
@@ -72,7 +73,7 @@ macro_rules! select_filtered {
 }
 
 const BY_ID: &str = select!("id = ?1");
-const BY_SEQUENCE: &str = select_filtered!("?3 IS NULL");
+const BY_SEQUENCE: &str = select_filtered!("CAST(?3 AS TEXT) IS NULL");
 const BY_CORRELATION: &str = select_filtered!("correlation = ?3");
 const HEAD: &str = "SELECT coalesce(max(sequence), 0) FROM event";
 
@@ -205,8 +206,8 @@ fn topic_range(pattern: Option<&Pattern>) -> (Option<String>, Option<String>) {
     let Some(pattern) = pattern else { return (None, None) };
     let prefix = pattern.literal_prefix();
     if pattern.is_literal() {
-        // No topic lies between a text and the same text with a NUL behind.
-        return (Some(prefix.to_owned()), Some(format!("{prefix}\0")));
+        // Topics have no control characters, so none lies between a text and the same text with one behind.
+        return (Some(prefix.to_owned()), Some(format!("{prefix}\u{1}")));
     }
     match prefix.strip_suffix('.') {
         // `/` follows `.` in ASCII.

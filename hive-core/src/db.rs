@@ -9,12 +9,12 @@
 //!
 //! static NOTES: Migrations = Migrations {
 //!     owner: "notes",
-//!     list: &[Migration {
-//!         version: 1,
-//!         name: "note",
-//!         up: "CREATE TABLE note (id INTEGER PRIMARY KEY, text TEXT NOT NULL) STRICT;",
-//!         down: "DROP TABLE note;",
-//!     }],
+//!     list: &[Migration::new(
+//!         1,
+//!         "note",
+//!         "CREATE TABLE note (id INTEGER PRIMARY KEY, text TEXT NOT NULL) STRICT;",
+//!         "DROP TABLE note;",
+//!     )],
 //! };
 //!
 //! # #[tokio::main(flavor = "current_thread")]
@@ -35,13 +35,17 @@
 
 // In reading order: each uses only those above it, and what this page itself defines.
 mod contain;
+mod deadline;
 mod place;
 mod lock;
 mod value;
+mod set;
+mod wakes;
+mod house;
 mod guard;
 mod sqlite;
-mod migrate;
 mod tx;
+mod migrate;
 mod reader;
 mod queue;
 mod checkpoint;
@@ -57,9 +61,12 @@ use std::time::Duration;
 
 use hive_errors::{Error, ErrorKind, Result};
 
-pub use self::migrate::{Applied, Migration, Migrations};
-pub use self::tx::{Snapshot, Tx};
+use self::house::House;
+pub use self::migrate::{Applied, Migration, Migrations, Pending};
+pub use self::set::{Cell, Kind, Set};
+pub use self::tx::{Dialect, Snapshot, Tx};
 pub use self::value::{FromValue, Row, ToValue, Value};
+pub use self::wakes::Wakes;
 use crate::clock::{Clock, SystemClock};
 use crate::limits;
 
@@ -119,6 +126,44 @@ impl Options {
     }
 }
 
+/// What a write asks for besides its closure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Write {
+    relaxed: bool,
+    read_committed: bool,
+}
+
+impl Write {
+    /// Acknowledged means on disk. What [`Db::write`] asks for.
+    pub const fn durable() -> Self {
+        Self {
+            relaxed: false,
+            read_committed: false,
+        }
+    }
+
+    /// Acknowledged means committed: other closures see it and it survives the death of the process, but a loss of power may
+    /// take it back, with everything written after it. The next durable write makes it durable, too.
+    ///
+    /// For what can be found out again, such as who works on what; never for what somebody was promised.
+    pub const fn relaxed() -> Self {
+        Self {
+            relaxed: true,
+            read_committed: false,
+        }
+    }
+
+    /// On PostgreSQL, each statement sees what others have committed by then, and nothing is checked at the end: cheaper, for
+    /// closures whose every write is guarded by its own `WHERE`. Without it, closures come to the same end as if they had
+    /// run one after another (`SERIALIZABLE`), and are run again when that was not so. SQLite runs them one after another
+    /// in any case.
+    #[must_use]
+    pub const fn read_committed(mut self) -> Self {
+        self.read_committed = true;
+        self
+    }
+}
+
 /// How much the writer has done since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -144,7 +189,7 @@ struct Inner {
     readers: reader::Readers,
     writer: batch::Writer,
     migrations: Vec<&'static Migrations>,
-    clock: Arc<dyn Clock>,
+    house: House,
 }
 
 impl Db {
@@ -181,35 +226,32 @@ impl Db {
         migrate::check_sets(&migrations)?;
         let file = place::resolve(&path)?;
         let lock = lock::FileLock::take(&file)?;
-        let prepared = sqlite::open_writer(&file).and_then(|mut writing| {
-            migrate::check(&writing.conn, &migrations)?;
-            sqlite::configure_writer(&writing.conn)?;
-            migrate::up(&mut writing, &migrations, clock.now())?;
-            Ok(writing)
-        });
-        let writing = match prepared {
+        let house = House::new(clock);
+        let writing = match sqlite::prepare(&file, &migrations, &house) {
             Ok(writing) => writing,
             Err(error) => {
                 lock.withdraw();
                 return Err(error);
             }
         };
-        let readers = reader::Readers::new(file, readers, read_timeout);
-        let writer = batch::Writer::start(writing, lock, write_timeout, readers.end())?;
+        let readers = reader::Readers::new(file, readers, read_timeout, house.clone());
+        let writer = batch::Writer::start(writing, lock, house.clone(), write_timeout, readers.end())?;
         let inner = Inner {
             readers,
             writer,
             path,
             migrations,
-            clock,
+            house,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Runs `work` in the writer's next commit and returns its value once that commit is on disk.
     ///
-    /// Closures run one after another in the order they were queued. One that fails or panics undoes only itself. One that
-    /// waits for this database would wait for ever: it gets `invalid-input` instead.
+    /// Closures come to the same end as if they had run one after another, on SQLite in the order they were queued. One that
+    /// fails or panics undoes only itself. One that waits for this database would wait for ever: it gets `invalid-input`
+    /// instead. PostgreSQL may have to run a closure again because of what others wrote, so it must have no effect but on
+    /// its `tx`.
     ///
     /// # Errors
     /// Whatever `work` returns; `panic` with what it said when it panicked; `overloaded` when the queue stayed full for the
@@ -223,9 +265,38 @@ impl Db {
     pub async fn write<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,
-        F: FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
+        F: FnMut(&mut Tx<'_>) -> Result<T> + Send + 'static,
     {
-        self.inner.writer.write(false, work).await
+        self.write_with(Write::durable(), work).await
+    }
+
+    /// [`Db::write`] with other promises.
+    ///
+    /// # Errors
+    /// As [`Db::write`].
+    ///
+    /// # Cancel safety
+    /// As [`Db::write`].
+    pub async fn write_with<T, F>(&self, asked: Write, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Tx<'_>) -> Result<T> + Send + 'static,
+    {
+        self.inner.writer.write(asked, false, work).await
+    }
+
+    /// Inserts one row, together with whatever else is appended to the same set, and returns once it is on disk: the way for
+    /// rows that come often and from many.
+    ///
+    /// # Errors
+    /// As [`Db::write`]; a row that the table refuses fails alone. `invalid-input` when it does not fit the set.
+    ///
+    /// # Cancel safety
+    /// As [`Db::write`].
+    pub async fn append(&self, set: &'static Set, row: Vec<Cell>) -> Result<()> {
+        set.check(&row)?;
+        self.write(move |tx| tx.insert_all(set, std::slice::from_ref(&row)).map(drop))
+            .await
     }
 
     /// Runs `work` on a consistent snapshot that holds every write acknowledged before the call.
@@ -240,7 +311,7 @@ impl Db {
     pub async fn read<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,
-        F: FnOnce(&Snapshot<'_>) -> Result<T> + Send + 'static,
+        F: FnMut(&Snapshot<'_>) -> Result<T> + Send + 'static,
     {
         self.inner.readers.read(work).await
     }
@@ -248,7 +319,14 @@ impl Db {
     /// The migrations in force, by the time they were applied; those of one time in the order given at open.
     pub async fn current(&self) -> Result<Vec<Applied>> {
         let sets = self.inner.migrations.clone();
-        self.read(move |db| migrate::applied(db.connection(), &sets)).await
+        self.read(move |db| migrate::applied(db, &sets)).await
+    }
+
+    /// The migrations given at open that are not in force, in the order in which [`Db::up`] would apply them; none unless
+    /// [`Db::down`] was called.
+    pub async fn pending(&self) -> Result<Vec<Pending>> {
+        let sets = self.inner.migrations.clone();
+        self.read(move |db| migrate::pending(db, &sets)).await
     }
 
     /// Undoes the last `count` migrations of `owner`, newest first, in one commit.
@@ -272,17 +350,28 @@ impl Db {
             })?;
         self.inner
             .writer
-            .write(true, move |tx| migrate::down(tx.connection(), set, count))
+            .write(SCHEMA, true, move |tx| migrate::down(tx, set, count))
             .await
     }
 
     /// Brings the schema up to date again, as [`Db::open`] does; only of use after [`Db::down`].
     pub async fn up(&self) -> Result<()> {
-        let (sets, now) = (self.inner.migrations.clone(), self.inner.clock.now());
+        let sets = self.inner.migrations.clone();
         self.inner
             .writer
-            .write(true, move |tx| migrate::apply(tx.connection(), &sets, now))
+            .write(SCHEMA, true, move |tx| migrate::up(tx, &sets))
             .await
+    }
+
+    /// Begins to listen on `channel`: every commit from now on whose closure called [`Tx::notify`] with it wakes
+    /// [`Wakes::wait`].
+    pub fn listen(&self, channel: &'static str) -> Wakes {
+        self.inner.house.wakeups.listen(channel)
+    }
+
+    /// Which SQL the engine speaks.
+    pub fn dialect(&self) -> Dialect {
+        Dialect::Sqlite
     }
 
     /// How much the writer has done since it was opened.
@@ -310,6 +399,9 @@ impl Db {
         self.inner.writer.ended().await
     }
 }
+
+/// Migrations wait for each other on a lock of their own, and must see what was done meanwhile.
+const SCHEMA: Write = Write::durable().read_committed();
 
 impl fmt::Debug for Db {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -109,6 +109,20 @@ impl Error {
         self
     }
 
+    /// This layer once more, for another who must hear of it. What caused it stays with the first.
+    #[must_use]
+    pub fn echo(&self) -> Self {
+        Self(Box::new(Inner {
+            kind: self.0.kind,
+            message: self.0.message.clone(),
+            fields: self.0.fields.clone(),
+            hint: self.0.hint.clone(),
+            retryable: self.0.retryable,
+            retry_after: self.0.retry_after,
+            source: None,
+        }))
+    }
+
     /// What went wrong.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind

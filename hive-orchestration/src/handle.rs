@@ -41,14 +41,11 @@ impl<T> TaskHandle<T> {
         self.id
     }
 
-    async fn ask<R: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Snapshot<'_>) -> Result<R> + Send + 'static,
-    ) -> Result<R> {
+    async fn ask<R: Send + 'static>(&self, work: impl FnMut(&Snapshot<'_>) -> Result<R> + Send + 'static) -> Result<R> {
         self.shop.db.read(work).await.map_err(|error| named(error, self.id))
     }
 
-    async fn tell<R: Send + 'static>(&self, work: impl FnOnce(&mut Tx<'_>) -> Result<R> + Send + 'static) -> Result<R> {
+    async fn tell<R: Send + 'static>(&self, work: impl FnMut(&mut Tx<'_>) -> Result<R> + Send + 'static) -> Result<R> {
         self.shop.db.write(work).await.map_err(|error| named(error, self.id))
     }
 

@@ -132,7 +132,7 @@ impl Builder {
             .write(move |tx| {
                 queue.epoch = recover::begin_epoch(tx, &queue)?;
                 let recovered = recover::recover(tx, &queue, &names)?;
-                Ok((queue, recovered))
+                Ok((queue.clone(), recovered))
             })
             .await?;
         let epoch = queue.epoch;

@@ -18,12 +18,12 @@ const DAYS_3: Duration = Duration::from_secs(3 * 24 * 60 * 60);
 /// A table of our own in the hive's database.
 pub(crate) static RELEASES: Migrations = Migrations {
     owner: "hive-workflow",
-    list: &[Migration {
-        version: 1,
-        name: "release",
-        up: "CREATE TABLE release (version TEXT PRIMARY KEY, approved_by TEXT NOT NULL) STRICT;",
-        down: "DROP TABLE release;",
-    }],
+    list: &[Migration::new(
+        1,
+        "release",
+        "CREATE TABLE release (version TEXT PRIMARY KEY, approved_by TEXT NOT NULL) STRICT;",
+        "DROP TABLE release;",
+    )],
 };
 
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]

@@ -44,7 +44,7 @@ impl Fixture {
     async fn commit(&self, attributes: Vec<Attributes>) -> Vec<Event> {
         let insert = self.db.write(move |tx| {
             let mut events = Vec::new();
-            for attributes in attributes {
+            for attributes in attributes.clone() {
                 let number = u128::from(log::head(tx)?.get() + 1);
                 let id = EventId::from_bytes(number.to_be_bytes());
                 let sequence = log::insert(tx, id, Timestamp::EPOCH, &attributes)?;

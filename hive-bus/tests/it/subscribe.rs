@@ -212,12 +212,13 @@ async fn an_event_is_not_seen_before_it_is_committed_and_never_when_it_is_not() 
     let mut subscription = hive.bus.subscribe("*").await.unwrap();
     for fails in [true, false, true, false] {
         let (published, was_published) = tokio::sync::oneshot::channel();
+        let mut published = Some(published);
         let (go_on, may_go_on) = std::sync::mpsc::channel();
         let (db, bus) = (hive.db.clone(), hive.bus.clone());
         let write = tokio::spawn(async move {
             db.write(move |tx| {
                 let sequence = bus.publish_in(tx, event("a"))?;
-                published.send(()).unwrap();
+                published.take().unwrap().send(()).unwrap();
                 // Keeps the transaction open until the subscriber has looked.
                 may_go_on.recv().unwrap();
                 if fails {
@@ -243,10 +244,12 @@ async fn closing_does_not_cut_off_what_is_committed_but_not_announced() {
     let hive = Fixture::new().await;
     let mut subscription = hive.bus.subscribe("*").await.unwrap();
     let (go_on, may_go_on) = std::sync::mpsc::channel::<()>();
+    let mut may_go_on = Some(may_go_on);
     let (db, bus) = (hive.db.clone(), hive.bus.clone());
     let write = tokio::spawn(async move {
         db.write(move |tx| {
             // Stands before the announcement and holds it up.
+            let may_go_on = may_go_on.take().unwrap();
             tx.on_commit(move || {
                 let _released = may_go_on.recv();
             });

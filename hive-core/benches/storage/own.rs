@@ -20,12 +20,7 @@ const OPENS: usize = 10;
 
 static ITEMS: Migrations = Migrations {
     owner: "bench",
-    list: &[Migration {
-        version: 1,
-        name: "item",
-        up: TABLE,
-        down: "DROP TABLE item;",
-    }],
+    list: &[Migration::new(1, "item", TABLE, "DROP TABLE item;")],
 };
 
 fn open(runtime: &Runtime, folder: &Path) -> Db {

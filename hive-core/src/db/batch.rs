@@ -12,17 +12,25 @@ use tokio::sync::{oneshot, watch};
 use super::checkpoint::Checkpoints;
 use super::contain::contained;
 use super::guard::{Guard, Scope};
+use super::house::House;
 use super::lock::FileLock;
 use super::queue::{Linger, Queue, Refused};
 use super::sqlite::Writing;
-use super::tx::{Hook, Tx};
-use super::{Stats, sqlite};
+use super::tx::{Hook, Snapshot, Tx};
+use super::{Stats, Write, sqlite};
 use crate::limits;
 
 /// A closure and whoever waits for it, its types erased. Everything of the user's runs or is dropped in these two.
 trait Work: Send {
     /// Whether it must have a commit to itself.
     fn is_alone(&self) -> bool;
+
+    /// What its caller asked for.
+    #[expect(
+        dead_code,
+        reason = "every commit is synced, which is more than a relaxed one asks for"
+    )]
+    fn asked(&self) -> Write;
 
     /// Runs the closure and keeps its value; `false` when it failed and must be undone.
     fn run(&mut self, tx: &mut Tx<'_>) -> bool;
@@ -36,20 +44,27 @@ struct Job<T, F> {
     result: Option<Result<T>>,
     answer: oneshot::Sender<Result<T>>,
     alone: bool,
+    asked: Write,
 }
 
 impl<T, F> Work for Job<T, F>
 where
     T: Send + 'static,
-    F: FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
+    F: FnMut(&mut Tx<'_>) -> Result<T> + Send + 'static,
 {
     fn is_alone(&self) -> bool {
         self.alone
     }
 
+    fn asked(&self) -> Write {
+        self.asked
+    }
+
     fn run(&mut self, tx: &mut Tx<'_>) -> bool {
-        let Some(work) = self.work.take() else { return false };
+        let Some(mut work) = self.work.take() else { return false };
         let result = contained("a database closure panicked", || work(tx)).flatten();
+        // A closure that took no notice of a statement that failed has not done what it thinks.
+        let result = result.and_then(|value| tx.doom().map_or(Ok(value), Err));
         let kept = result.is_ok();
         self.result = Some(result);
         kept
@@ -113,6 +128,7 @@ impl Writer {
     pub(super) fn start(
         mut writing: Writing,
         lock: FileLock,
+        house: House,
         timeout: Duration,
         before_closing: impl FnOnce() + Send + 'static,
     ) -> Result<Self> {
@@ -124,7 +140,7 @@ impl Writer {
         let thread = thread::Builder::new()
             .name("hive-db-writer".into())
             .spawn(move || {
-                if let Err(error) = serve(writing, checkpoints, &own_queue, &own_counters, before_closing) {
+                if let Err(error) = serve(writing, checkpoints, &house, &own_queue, &own_counters, before_closing) {
                     tracing::warn!(%error, "the database was not closed cleanly; the next open mends it");
                     *own_ending.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                 }
@@ -145,10 +161,10 @@ impl Writer {
         })
     }
 
-    pub(super) async fn write<T, F>(&self, alone: bool, work: F) -> Result<T>
+    pub(super) async fn write<T, F>(&self, asked: Write, alone: bool, work: F) -> Result<T>
     where
         T: Send + 'static,
-        F: FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
+        F: FnMut(&mut Tx<'_>) -> Result<T> + Send + 'static,
     {
         self.not_from_within()?;
         let (answer, value) = oneshot::channel();
@@ -157,6 +173,7 @@ impl Writer {
             result: None,
             answer,
             alone,
+            asked,
         });
         match self.queue.put(job, self.timeout).await {
             Ok(()) => {}
@@ -246,6 +263,7 @@ impl Drop for Abandon<'_> {
 fn serve(
     writing: Writing,
     mut checkpoints: Checkpoints,
+    house: &House,
     queue: &Queue<Box<dyn Work>>,
     counters: &Counters,
     before_closing: impl FnOnce(),
@@ -256,6 +274,7 @@ fn serve(
     let mut desk = Desk {
         conn: &conn,
         guard: &guard,
+        house,
         queue,
         counters,
         control,
@@ -352,6 +371,7 @@ fn run(statement: &mut Statement<'_>) -> Result<()> {
 struct Desk<'c> {
     conn: &'c Connection,
     guard: &'c Guard,
+    house: &'c House,
     queue: &'c Queue<Box<dyn Work>>,
     counters: &'c Counters,
     control: Control<'c>,
@@ -430,7 +450,8 @@ impl Desk<'_> {
             part.works.push(work);
             return Err(error);
         }
-        let mut tx = Tx::new(self.conn, self.guard);
+        let snapshot = Snapshot::sqlite(self.conn, self.guard, None, &*self.house.clock);
+        let mut tx = Tx::new(snapshot, &self.house.wakeups);
         let scope = if work.is_alone() {
             Scope::Migration
         } else {

@@ -81,9 +81,9 @@ impl Guard {
 
     /// Runs `work` with `scope` in force. It must not unwind.
     pub(super) fn within<T>(&self, scope: Scope, work: impl FnOnce() -> T) -> T {
-        self.shared.scope.store(scope as u8, Ordering::Relaxed);
+        let before = self.shared.scope.swap(scope as u8, Ordering::Relaxed);
         let value = work();
-        self.shared.scope.store(Scope::House as u8, Ordering::Relaxed);
+        self.shared.scope.store(before, Ordering::Relaxed);
         value
     }
 

@@ -1,10 +1,9 @@
 //! Migrations: embedded, checksummed, per crate, up and down.
 
 use hive_errors::{Error, ErrorKind, Result};
-use rusqlite::{Connection, OptionalExtension, params};
 
-use super::guard::{self, Guard, Scope};
-use super::sqlite::{self, Writing};
+use super::guard;
+use super::tx::{Dialect, Snapshot, Tx};
 use crate::clock::Timestamp;
 use crate::payload::fingerprint;
 
@@ -17,18 +16,69 @@ pub struct Migrations {
     pub list: &'static [Migration],
 }
 
-/// One step. Both texts may hold several statements.
+/// One step.
+///
+/// ```
+/// use hive_core::db::{Migration, Migrations};
+///
+/// static NOTES: Migrations = Migrations {
+///     owner: "notes",
+///     list: &[Migration::new(
+///         1,
+///         "note",
+///         "CREATE TABLE note (id INTEGER PRIMARY KEY, text TEXT NOT NULL) STRICT;",
+///         "DROP TABLE note;",
+///     )],
+/// };
+/// ```
 #[derive(Debug)]
 pub struct Migration {
-    /// Its place in the list, from 1.
-    pub version: u32,
-    /// What it makes, for people.
-    pub name: &'static str,
-    /// SQL that does it. While migrations run, references between tables are not kept (no cascades), so that a table can be
-    /// replaced; they are checked at the end.
-    pub up: &'static str,
-    /// SQL that undoes it.
-    pub down: &'static str,
+    pub(super) version: u32,
+    pub(super) name: &'static str,
+    sqlite: Texts,
+    postgres: Texts,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Texts {
+    up: &'static str,
+    down: &'static str,
+}
+
+impl Migration {
+    /// A step with its place in the list, from 1, a name for people, SQL that does it and SQL that undoes it. Both texts
+    /// may hold several statements.
+    ///
+    /// They are written in SQLite's SQL and serve PostgreSQL as well: types and table options are put in its words (see
+    /// [the module](super)). While migrations run, references between tables are not kept on SQLite (no cascades), so that a
+    /// table can be replaced; they are checked at the end.
+    pub const fn new(version: u32, name: &'static str, up: &'static str, down: &'static str) -> Self {
+        let texts = Texts { up, down };
+        Self {
+            version,
+            name,
+            sqlite: texts,
+            postgres: texts,
+        }
+    }
+
+    /// Gives PostgreSQL texts of its own.
+    pub const fn postgres(mut self, up: &'static str, down: &'static str) -> Self {
+        self.postgres = Texts { up, down };
+        self
+    }
+
+    fn texts(&self, dialect: Dialect) -> Texts {
+        match dialect {
+            Dialect::Sqlite => self.sqlite,
+            Dialect::Postgres => self.postgres,
+        }
+    }
+
+    fn checksum(&self, dialect: Dialect) -> i64 {
+        let Texts { up, down } = self.texts(dialect);
+        fingerprint(format!("{up}\0{down}").as_bytes()).cast_signed()
+    }
 }
 
 /// A step that is in force in a database.
@@ -45,15 +95,21 @@ pub struct Applied {
     pub at: Timestamp,
 }
 
+/// A step that is not in force yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Pending {
+    /// The crate it belongs to.
+    pub owner: &'static str,
+    /// Its place in that crate's list.
+    pub version: u32,
+    /// Its name.
+    pub name: &'static str,
+}
+
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS hive_migration (
     owner TEXT NOT NULL, version INTEGER NOT NULL, name TEXT NOT NULL, checksum INTEGER NOT NULL, at INTEGER NOT NULL,
     PRIMARY KEY (owner, version)) STRICT, WITHOUT ROWID;";
-
-impl Migration {
-    fn checksum(&self) -> i64 {
-        fingerprint(format!("{}\0{}", self.up, self.down).as_bytes()).cast_signed()
-    }
-}
 
 /// Looks at the code's own lists: what is wrong there, no database could mend.
 pub(super) fn check_sets(sets: &[&'static Migrations]) -> Result<()> {
@@ -76,7 +132,7 @@ pub(super) fn check_sets(sets: &[&'static Migrations]) -> Result<()> {
             if usize::try_from(step.version).ok() != Some(index + 1) {
                 return Err(wrong("migrations must be numbered 1, 2, 3 … in order", set, step));
             }
-            for sql in [step.up, step.down] {
+            for sql in [step.sqlite.up, step.sqlite.down] {
                 guard::refuse_breaking(sql)
                     .map_err(|e| wrong("a migration cannot be used", set, step).with_source(e))?;
             }
@@ -85,11 +141,11 @@ pub(super) fn check_sets(sets: &[&'static Migrations]) -> Result<()> {
     Ok(())
 }
 
-/// Compares what the file holds with what the code knows. Reads only.
+/// Compares what the database holds with what the code knows. Reads only.
 ///
-/// Owners that the code does not name are left alone: a plain tool may open a file that holds more than it needs.
-pub(super) fn check(conn: &Connection, sets: &[&'static Migrations]) -> Result<()> {
-    let applied = rows(conn)?;
+/// Owners that the code does not name are left alone: a plain tool may open a database that holds more than it needs.
+pub(super) fn check(db: &Snapshot<'_>, sets: &[&'static Migrations]) -> Result<()> {
+    let applied = rows(db)?;
     for set in sets {
         let mut own: Vec<&AppliedRow> = applied.iter().filter(|row| row.owner == set.owner).collect();
         own.sort_by_key(|row| row.version);
@@ -113,7 +169,7 @@ pub(super) fn check(conn: &Connection, sets: &[&'static Migrations]) -> Result<(
                     .with("version", step.version)
                     .with("name", step.name));
             }
-            if row.checksum != step.checksum() {
+            if row.checksum != step.checksum(db.dialect()) {
                 return Err(Error::new(
                     ErrorKind::SchemaChanged,
                     "a migration differs from the one that was applied",
@@ -127,48 +183,29 @@ pub(super) fn check(conn: &Connection, sets: &[&'static Migrations]) -> Result<(
     Ok(())
 }
 
-/// Applies what is missing in one transaction, so that a crash leaves either the old schema or the new one.
-pub(super) fn up(writing: &mut Writing, sets: &[&'static Migrations], now: Timestamp) -> Result<()> {
-    let Writing { conn, guard, .. } = writing;
-    // Nothing to do is the common case and costs no write.
-    if pending(conn, sets)?.is_empty() {
-        return Ok(());
-    }
-    sqlite::foreign_keys(conn, false)?;
-    let done = up_alone(conn, guard, sets, now);
-    // Whatever became of it: the transaction has ended.
-    done.and(sqlite::foreign_keys(conn, true))
-}
-
-fn up_alone(conn: &mut Connection, guard: &Guard, sets: &[&'static Migrations], now: Timestamp) -> Result<()> {
-    let tx = conn
-        .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
-        .map_err(|e| sqlite::error(e, "the schema could not be locked"))?;
-    // Inside the transaction, so that an empty file that never got its schema is still nobody's.
-    tx.execute_batch(&format!("PRAGMA application_id = {}", sqlite::APPLICATION_ID))
-        .map_err(|e| sqlite::error(e, "the file could not be marked as a hive's"))?;
-    guard.within(Scope::Migration, || apply(&tx, sets, now))?;
-    tx.commit()
-        .map_err(|e| sqlite::error(e, "the schema could not be brought up to date"))
-}
-
-/// [`up`] inside a transaction of the caller's.
-pub(super) fn apply(conn: &Connection, sets: &[&'static Migrations], now: Timestamp) -> Result<()> {
-    conn.execute_batch(TABLE)
-        .map_err(|e| sqlite::error(e, "the migration table could not be made"))?;
-    for (owner, step) in pending(conn, sets)? {
-        conn.execute_batch(step.up).map_err(|e| failed(e, owner, step))?;
-        conn.execute(
+/// Applies what is missing, within one transaction, so that a crash leaves either the old schema or the new one.
+pub(super) fn up(tx: &mut Tx<'_>, sets: &[&'static Migrations]) -> Result<()> {
+    exclude_others(tx)?;
+    // Whoever was first may have been a newer program.
+    check(tx, sets)?;
+    tx.script(TABLE)?;
+    let now = tx.now()?;
+    for (owner, step) in missing(tx, sets)? {
+        tx.script(step.texts(tx.dialect()).up)
+            .map_err(|e| failed(e, owner, step))?;
+        tx.execute(
             "INSERT INTO hive_migration (owner, version, name, checksum, at) VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![owner, step.version, step.name, step.checksum(), now.as_micros()],
+            &[&owner, &step.version, &step.name, &step.checksum(tx.dialect()), &now],
         )
         .map_err(|e| failed(e, owner, step))?;
     }
-    check_references(conn)
+    check_references(tx)
 }
 
-pub(super) fn down(conn: &Connection, set: &'static Migrations, count: usize) -> Result<()> {
-    let mut versions: Vec<u32> = rows(conn)?
+/// Undoes the last `count` steps of one owner, newest first, within one transaction.
+pub(super) fn down(tx: &mut Tx<'_>, set: &'static Migrations, count: usize) -> Result<()> {
+    exclude_others(tx)?;
+    let mut versions: Vec<u32> = rows(tx)?
         .into_iter()
         .filter(|row| row.owner == set.owner)
         .map(|r| r.version)
@@ -186,22 +223,38 @@ pub(super) fn down(conn: &Connection, set: &'static Migrations, count: usize) ->
         let Some(step) = set.list.iter().find(|step| step.version == version) else {
             continue;
         };
-        conn.execute_batch(step.down).map_err(|e| failed(e, set.owner, step))?;
-        conn.execute(
+        tx.script(step.texts(tx.dialect()).down)
+            .map_err(|e| failed(e, set.owner, step))?;
+        tx.execute(
             "DELETE FROM hive_migration WHERE owner = ?1 AND version = ?2",
-            params![set.owner, version],
+            &[&set.owner, &version],
         )
         .map_err(|e| failed(e, set.owner, step))?;
     }
-    check_references(conn)
+    check_references(tx)
 }
 
-/// References between tables are not kept while migrations run, so that a table can be replaced. They hold again at the end.
-fn check_references(conn: &Connection) -> Result<()> {
-    let lost = conn
-        .query_row("PRAGMA foreign_key_check", [], |row| Ok((row.get(0)?, row.get(2)?)))
-        .optional();
-    let lost: Option<(String, String)> = lost.map_err(|e| sqlite::error(e, "the references could not be checked"))?;
+/// Lets one process at a time change the schema. A SQLite file has only one.
+fn exclude_others(tx: &Tx<'_>) -> Result<()> {
+    match tx.dialect() {
+        Dialect::Sqlite => Ok(()),
+        Dialect::Postgres => tx.each(
+            "SELECT pg_advisory_xact_lock(hashtextextended('hive migrations in ' || current_schema(), 0))",
+            &[],
+            |_| Ok(true),
+        ),
+    }
+}
+
+/// References between tables are not kept while migrations run on SQLite, so that a table can be replaced. They hold again
+/// at the end. PostgreSQL keeps them all the time.
+fn check_references(tx: &Tx<'_>) -> Result<()> {
+    let lost = match tx.dialect() {
+        Dialect::Sqlite => tx.query_opt("PRAGMA foreign_key_check", &[], |row| {
+            Ok((row.get::<String>(0)?, row.get::<String>(2)?))
+        })?,
+        Dialect::Postgres => None,
+    };
     let Some((table, parent)) = lost else { return Ok(()) };
     Err(
         Error::new(ErrorKind::Conflict, "the migrations leave rows that refer to nothing")
@@ -212,8 +265,8 @@ fn check_references(conn: &Connection) -> Result<()> {
 }
 
 /// What is in force, by time; what was applied at one time stands in the order of `sets`, and of versions.
-pub(super) fn applied(conn: &Connection, sets: &[&'static Migrations]) -> Result<Vec<Applied>> {
-    let mut rows = rows(conn)?;
+pub(super) fn applied(db: &Snapshot<'_>, sets: &[&'static Migrations]) -> Result<Vec<Applied>> {
+    let mut rows = rows(db)?;
     let place = |owner: &str| sets.iter().position(|set| set.owner == owner);
     rows.sort_by_key(|row| (row.at, place(&row.owner), row.version));
     Ok(rows
@@ -227,8 +280,18 @@ pub(super) fn applied(conn: &Connection, sets: &[&'static Migrations]) -> Result
         .collect())
 }
 
-fn pending(conn: &Connection, sets: &[&'static Migrations]) -> Result<Vec<(&'static str, &'static Migration)>> {
-    let done = rows(conn)?;
+/// What is not in force yet, in the order in which it would be applied.
+pub(super) fn pending(db: &Snapshot<'_>, sets: &[&'static Migrations]) -> Result<Vec<Pending>> {
+    let describe = |(owner, step): (&'static str, &'static Migration)| Pending {
+        owner,
+        version: step.version,
+        name: step.name,
+    };
+    Ok(missing(db, sets)?.into_iter().map(describe).collect())
+}
+
+fn missing(db: &Snapshot<'_>, sets: &[&'static Migrations]) -> Result<Vec<(&'static str, &'static Migration)>> {
+    let done = rows(db)?;
     let missing = |set: &&'static Migrations, step: &&'static Migration| {
         !done
             .iter()
@@ -253,37 +316,31 @@ struct AppliedRow {
     at: Timestamp,
 }
 
-fn rows(conn: &Connection) -> Result<Vec<AppliedRow>> {
-    let failed = |e| sqlite::error(e, "the migration table could not be read");
-    let exists = conn
-        .query_row(
-            "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'hive_migration'",
-            [],
-            |_| Ok(()),
-        )
-        .optional()
-        .map_err(failed)?;
-    if exists.is_none() {
+fn rows(db: &Snapshot<'_>) -> Result<Vec<AppliedRow>> {
+    let exists = match db.dialect() {
+        Dialect::Sqlite => "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'hive_migration'",
+        Dialect::Postgres => "SELECT 1 WHERE to_regclass('hive_migration') IS NOT NULL",
+    };
+    if db.query_opt(exists, &[], |_| Ok(()))?.is_none() {
         return Ok(Vec::new());
     }
-    let mut statement = conn
-        .prepare("SELECT owner, version, name, checksum, at FROM hive_migration")
-        .map_err(failed)?;
-    let rows = statement.query_map([], |row| {
+    let all = "SELECT owner, version, name, checksum, at FROM hive_migration";
+    db.query(all, &[], |row| {
         Ok(AppliedRow {
             owner: row.get(0)?,
             version: row.get(1)?,
             name: row.get(2)?,
             checksum: row.get(3)?,
-            at: Timestamp::from_micros(row.get(4)?),
+            at: row.get(4)?,
         })
-    });
-    rows.and_then(Iterator::collect).map_err(failed)
+    })
 }
 
-fn failed(source: rusqlite::Error, owner: &'static str, step: &Migration) -> Error {
-    sqlite::error(source, "a migration failed")
+fn failed(error: Error, owner: &'static str, step: &Migration) -> Error {
+    Error::new(error.kind(), "a migration failed")
         .with("owner", owner)
         .with("version", step.version)
         .with("name", step.name)
+        .with_hint(error.hint().to_owned())
+        .with_source(error)
 }

@@ -8,9 +8,11 @@ use hive_errors::{Error, ErrorKind, Result};
 use tokio::sync::{Semaphore, TryAcquireError};
 
 use super::contain::contained;
+use super::deadline::Deadline;
 use super::guard::Scope;
+use super::house::House;
 use super::sqlite::{self, Reading};
-use super::tx::{Deadline, Snapshot};
+use super::tx::Snapshot;
 use crate::limits;
 
 pub(super) struct Readers {
@@ -23,6 +25,7 @@ pub(super) struct Readers {
 
 struct Pool {
     path: PathBuf,
+    house: House,
     state: Mutex<State>,
     /// Signalled when a read ends.
     ended: Condvar,
@@ -55,9 +58,10 @@ impl Drop for Running {
 }
 
 impl Readers {
-    pub(super) fn new(path: PathBuf, count: usize, timeout: Duration) -> Self {
+    pub(super) fn new(path: PathBuf, count: usize, timeout: Duration, house: House) -> Self {
         let pool = Pool {
             path,
+            house,
             state: Mutex::default(),
             ended: Condvar::new(),
         };
@@ -72,7 +76,7 @@ impl Readers {
     pub(super) async fn read<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,
-        F: FnOnce(&Snapshot<'_>) -> Result<T> + Send + 'static,
+        F: FnMut(&Snapshot<'_>) -> Result<T> + Send + 'static,
     {
         let deadline = Deadline::after(self.timeout);
         let permit = match Arc::clone(&self.permits).try_acquire_owned() {
@@ -143,13 +147,13 @@ fn closed() -> Error {
 }
 
 impl Pool {
-    fn read<T>(&self, deadline: Option<Deadline>, work: impl FnOnce(&Snapshot<'_>) -> Result<T>) -> Result<T> {
+    fn read<T>(&self, deadline: Option<Deadline>, work: impl FnMut(&Snapshot<'_>) -> Result<T>) -> Result<T> {
         let free = self.lock().idle.pop();
         let mut reading = match free {
             Some(reading) => reading,
             None => sqlite::open_reader(&self.path)?,
         };
-        let result = snapshot(&mut reading, deadline, work);
+        let result = snapshot(&mut reading, deadline, &self.house, work);
         match leave(&mut reading) {
             Ok(()) => self.put_back(reading),
             // The next read opens another.
@@ -178,7 +182,8 @@ const END: &str = "ROLLBACK /* the snapshot */";
 fn snapshot<T>(
     reading: &mut Reading,
     deadline: Option<Deadline>,
-    work: impl FnOnce(&Snapshot<'_>) -> Result<T>,
+    house: &House,
+    mut work: impl FnMut(&Snapshot<'_>) -> Result<T>,
 ) -> Result<T> {
     if let Some(deadline) = deadline {
         reading
@@ -187,13 +192,14 @@ fn snapshot<T>(
             .map_err(|e| sqlite::error(e, "the read could not be given a deadline"))?;
     }
     sqlite::run(&reading.conn, BEGIN, "the snapshot could not be taken")?;
-    let snapshot = Snapshot::new(&reading.conn, &reading.guard, deadline);
-    reading
+    let snapshot = Snapshot::sqlite(&reading.conn, &reading.guard, deadline, &*house.clock);
+    let result = reading
         .guard
         .within(Scope::Closure, || {
             contained("a database closure panicked", || work(&snapshot))
         })
-        .flatten()
+        .flatten();
+    result.and_then(|value| snapshot.doom().map_or(Ok(value), Err))
 }
 
 /// Ends the snapshot however the work went: one that stays open keeps the log from being folded in.

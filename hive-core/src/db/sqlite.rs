@@ -1,12 +1,17 @@
 //! SQLite connections: how they are opened, which PRAGMAs hold, what its errors mean.
 
+pub(super) mod view;
+
 use std::path::{Path, PathBuf};
 
 use hive_errors::{Error, ErrorKind, Result};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::guard::Guard;
+use super::guard::{Guard, Scope};
+use super::house::House;
+use super::migrate::{self, Migrations};
+use super::tx::{Snapshot, Tx};
 use crate::limits;
 
 /// `HIVE` in ASCII: tells a hive's file from any other SQLite database.
@@ -93,6 +98,47 @@ pub(super) fn configure_writer(conn: &Connection) -> Result<()> {
 pub(super) fn foreign_keys(conn: &Connection, kept: bool) -> Result<()> {
     let (value, found) = if kept { ("ON", "1") } else { ("OFF", "0") };
     pragma(conn, "foreign_keys", value, found)
+}
+
+/// Opens for writing what is a hive's or nobody's, and brings its schema up to date.
+pub(super) fn prepare(path: &Path, sets: &[&'static Migrations], house: &House) -> Result<Writing> {
+    let writing = open_writer(path)?;
+    let Writing { conn, guard, .. } = &writing;
+    // Nothing to do is the common case and costs no write.
+    let pending = within(conn, "BEGIN DEFERRED", "ROLLBACK", || {
+        let snapshot = Snapshot::sqlite(conn, guard, None, &*house.clock);
+        migrate::check(&snapshot, sets)?;
+        migrate::pending(&snapshot, sets)
+    })?;
+    configure_writer(conn)?;
+    if !pending.is_empty() {
+        foreign_keys(conn, false)?;
+        let done = within(conn, "BEGIN IMMEDIATE", "COMMIT", || {
+            // Inside the transaction, so that an empty file that never got its schema is still nobody's.
+            conn.execute_batch(&format!("PRAGMA application_id = {APPLICATION_ID}"))
+                .map_err(|e| error(e, "the file could not be marked as a hive's"))?;
+            let snapshot = Snapshot::sqlite(conn, guard, None, &*house.clock);
+            let mut tx = Tx::new(snapshot, &house.wakeups);
+            guard.within(Scope::Migration, || migrate::up(&mut tx, sets))
+        });
+        // Whatever became of it: the transaction has ended.
+        done.and(foreign_keys(conn, true))?;
+    }
+    Ok(writing)
+}
+
+/// Runs `work` in a transaction, which ends with it.
+fn within<T>(conn: &Connection, begin: &'static str, end: &'static str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let control = |sql: &'static str| {
+        conn.execute_batch(sql)
+            .map_err(|e| error(e, "the schema could not be brought up to date"))
+    };
+    control(begin)?;
+    let result = work().and_then(|value| control(end).map(|()| value));
+    if !conn.is_autocommit() {
+        control("ROLLBACK")?;
+    }
+    result
 }
 
 /// Opens the connection that folds the log into the file.

@@ -19,12 +19,12 @@ use hive_errors::Result;
 
 static ITEMS: Migrations = Migrations {
     owner: "test",
-    list: &[Migration {
-        version: 1,
-        name: "item",
-        up: "CREATE TABLE item (id INTEGER PRIMARY KEY, value INTEGER NOT NULL) STRICT;",
-        down: "DROP TABLE item;",
-    }],
+    list: &[Migration::new(
+        1,
+        "item",
+        "CREATE TABLE item (id INTEGER PRIMARY KEY, value INTEGER NOT NULL) STRICT;",
+        "DROP TABLE item;",
+    )],
 };
 
 const INSERT: &str = "INSERT INTO item (id, value) VALUES (?1, ?2)";
@@ -70,7 +70,7 @@ async fn items(db: &Db) -> Vec<(i64, i64)> {
     .unwrap()
 }
 
-fn insert(id: i64) -> impl FnOnce(&mut Tx<'_>) -> Result<usize> + Send + 'static {
+fn insert(id: i64) -> impl FnMut(&mut Tx<'_>) -> Result<usize> + Send + 'static {
     move |tx| tx.execute(INSERT, &[&id, &id])
 }
 
@@ -84,10 +84,11 @@ impl Gate {
     async fn shut(db: &Db) -> Self {
         let (open, opened) = mpsc::channel();
         let (inside, entered) = oneshot::channel();
+        let mut inside = Some(inside);
         let db = db.clone();
         let passed = tokio::spawn(async move {
             db.write(move |_| {
-                inside.send(()).unwrap();
+                inside.take().unwrap().send(()).unwrap();
                 opened.recv().unwrap();
                 Ok(())
             })
@@ -106,7 +107,7 @@ impl Gate {
 /// Runs `works` in one batch, in this order, and gives what each came to.
 async fn batch<W>(db: &Db, works: Vec<W>) -> Vec<Result<()>>
 where
-    W: FnOnce(&mut Tx<'_>) -> Result<()> + Send + 'static,
+    W: FnMut(&mut Tx<'_>) -> Result<()> + Send + 'static,
 {
     let gate = Gate::shut(db).await;
     let mut tasks = JoinSet::new();

@@ -2,60 +2,79 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use hive_errors::{Error, ErrorKind, Result};
-use rusqlite::{CachedStatement, Connection};
+use rusqlite::Connection;
 
+use super::deadline::Deadline;
 use super::guard::Guard;
+use super::set::{Cell, Set};
 use super::sqlite;
-use super::value::{self, Row, ToValue};
+use super::sqlite::view::View;
+use super::value::{Row, ToValue};
+use super::wakes::Wakeups;
+use crate::clock::{Clock, Timestamp};
 
-/// When a read must be over.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Deadline {
-    pub(super) at: Instant,
-    pub(super) limit: Duration,
-}
-
-impl Deadline {
-    /// Real time: the engine calls from C while a query runs, and virtual time cannot pass there.
-    #[expect(clippy::disallowed_methods, reason = "a deadline inside the engine's own loop")]
-    pub(super) fn after(limit: Duration) -> Option<Self> {
-        Instant::now().checked_add(limit).map(|at| Self { at, limit })
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "a deadline inside the engine's own loop")]
-    pub(super) fn left(self) -> Duration {
-        self.at.saturating_duration_since(Instant::now())
-    }
+/// Which SQL an engine speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Dialect {
+    /// SQLite's, in which every text is written unless it forks.
+    Sqlite,
+    /// PostgreSQL's.
+    Postgres,
 }
 
 /// A consistent view of the database. A [`Tx`] is one too and sees its own writes.
 pub struct Snapshot<'a> {
-    conn: &'a Connection,
-    guard: &'a Guard,
-    /// `None` on the writer.
-    deadline: Option<Deadline>,
-    /// The first error after which the engine had rolled the whole transaction back.
-    broken: RefCell<Option<Error>>,
+    engine: Engine<'a>,
+    clock: &'a dyn Clock,
+    /// What the first statement that failed said.
+    doomed: RefCell<Option<Error>>,
+}
+
+/// Where the statements go.
+enum Engine<'a> {
+    Sqlite(View<'a>),
 }
 
 impl<'a> Snapshot<'a> {
-    pub(super) fn new(conn: &'a Connection, guard: &'a Guard, deadline: Option<Deadline>) -> Self {
+    pub(super) fn sqlite(
+        conn: &'a Connection,
+        guard: &'a Guard,
+        deadline: Option<Deadline>,
+        clock: &'a dyn Clock,
+    ) -> Self {
         Self {
-            conn,
-            guard,
-            deadline,
-            broken: RefCell::new(None),
+            engine: Engine::Sqlite(View::new(conn, guard, deadline)),
+            clock,
+            doomed: RefCell::new(None),
         }
     }
 
-    pub(super) fn connection(&self) -> &'a Connection {
-        self.conn
+    /// Which SQL the engine speaks, for the few statements that cannot be one text for both.
+    pub fn dialect(&self) -> Dialect {
+        match self.engine {
+            Engine::Sqlite(_) => Dialect::Sqlite,
+        }
+    }
+
+    /// What time it is for whoever shares this database: its own clock on PostgreSQL, so that the clocks of several machines
+    /// need not agree; the clock given at open on SQLite, which one process owns.
+    ///
+    /// # Errors
+    /// As [`Snapshot::query`]; it is a statement on PostgreSQL.
+    pub fn now(&self) -> Result<Timestamp> {
+        match self.engine {
+            Engine::Sqlite(_) => Ok(self.clock.now()),
+        }
     }
 
     /// Every row of the answer, mapped. The statement is prepared once per connection.
+    ///
+    /// # Errors
+    /// As [`Snapshot::each`].
     pub fn query<T>(
         &self,
         sql: &str,
@@ -71,6 +90,9 @@ impl<'a> Snapshot<'a> {
     }
 
     /// The first row, or `None`.
+    ///
+    /// # Errors
+    /// As [`Snapshot::each`].
     pub fn query_opt<T>(
         &self,
         sql: &str,
@@ -88,7 +110,7 @@ impl<'a> Snapshot<'a> {
     /// The first row.
     ///
     /// # Errors
-    /// `not-found` when there is none.
+    /// `not-found` when there is none; otherwise as [`Snapshot::each`].
     pub fn query_one<T>(
         &self,
         sql: &str,
@@ -101,84 +123,75 @@ impl<'a> Snapshot<'a> {
 
     /// Hands rows to `visit` as they come, until it answers `false`.
     ///
+    /// PostgreSQL sends the whole answer first: give a `LIMIT` where `visit` would stop early.
+    ///
     /// # Errors
-    /// What `visit` returns; `invalid-input` for a statement that a closure may not run (transaction control, settings) or
-    /// that writes where only reading is possible; `timeout` when the read's time is up.
+    /// What `visit` returns, after which the closure may go on. Any other error dooms the closure: its later statements
+    /// are refused, and nothing of it is kept, whatever it returns. `invalid-input` for a statement that a closure may not
+    /// run (transaction control, settings) or that writes where only reading is possible; `timeout` when the read's time
+    /// is up.
     pub fn each(
         &self,
         sql: &str,
         params: &[&dyn ToValue],
         mut visit: impl FnMut(&Row<'_>) -> Result<bool>,
     ) -> Result<()> {
-        let mut statement = self.prepare(sql)?;
-        let mut rows = statement.query(value::bind(params)).map_err(|e| self.failed(e, sql))?;
-        while let Some(row) = rows.next().map_err(|e| self.failed(e, sql))? {
-            if !visit(&Row::new(row))? {
-                break;
-            }
-        }
-        Ok(())
+        self.statement(|| match &self.engine {
+            Engine::Sqlite(view) => view.each(sql, params, &mut visit),
+        })?
     }
 
-    fn prepare(&self, sql: &str) -> Result<CachedStatement<'a>> {
-        // After the engine has rolled back, each further statement would be a transaction of its own.
-        if self.conn.is_autocommit() {
-            return Err(
-                Error::new(ErrorKind::Storage, "the transaction was rolled back by the engine")
-                    .with("sql", sqlite::one_line(sql))
-                    .with_hint("return the first error instead of going on after it"),
-            );
-        }
-        // Short statements never meet the engine's own look at the deadline.
-        if let Some(deadline) = self.deadline
-            && deadline.left().is_zero()
-        {
-            return Err(too_slow(deadline));
-        }
-        let statement = self.conn.prepare_cached(sql).map_err(|e| self.failed(e, sql))?;
-        if let Err(error) = self.guard.inspect(sql) {
-            statement.discard();
-            return Err(error);
-        }
-        Ok(statement)
+    /// Several statements without parameters, as migrations have them.
+    pub(super) fn script(&self, sql: &str) -> Result<()> {
+        self.statement(|| match &self.engine {
+            Engine::Sqlite(view) => view.script(sql),
+        })
     }
 
-    fn failed(&self, source: rusqlite::Error, sql: &str) -> Error {
-        if let Some(deadline) = self.deadline {
-            match sqlite::error(source, "a statement failed") {
-                error if error.kind() == ErrorKind::Timeout => return too_slow(deadline).with_source(error),
-                error if error.kind() == ErrorKind::DatabaseReadOnly => {
-                    return Error::new(ErrorKind::InvalidInput, "a read cannot write")
-                        .with("sql", sqlite::one_line(sql))
-                        .with_hint("use Db::write")
-                        .with_source(error);
-                }
-                error => return sqlite::with_sql(error, sql),
-            }
+    /// Runs one statement, unless an earlier one failed; its own failure is remembered.
+    ///
+    /// PostgreSQL goes on in no transaction in which a statement failed. So that a closure comes to the same end wherever it
+    /// runs, none goes on.
+    fn statement<T>(&self, run: impl FnOnce() -> Result<T>) -> Result<T> {
+        if let Some(first) = &*self.doomed.borrow() {
+            return Err(after(first));
         }
-        let error = sqlite::with_sql(sqlite::error(source, "a statement failed"), sql);
-        if self.conn.is_autocommit() {
-            // The others of the transaction did nothing wrong: for them it is the database's trouble, or its owner's.
-            let shared = [ErrorKind::DiskFull, ErrorKind::DatabaseReadOnly, ErrorKind::Corrupt];
-            let kind = if shared.contains(&error.kind()) {
-                error.kind()
-            } else {
-                ErrorKind::Storage
-            };
-            let cause = Error::new(kind, "the engine rolled the transaction back").with("cause", &error);
-            self.broken.borrow_mut().get_or_insert(cause);
-        }
-        error
+        run().inspect_err(|error| {
+            self.doomed.borrow_mut().get_or_insert_with(|| after(error));
+        })
+    }
+
+    /// Why nothing of the closure can be kept, if so.
+    pub(super) fn doom(&self) -> Option<Error> {
+        self.doomed.borrow().as_ref().map(after)
     }
 
     /// Why the engine rolled back the whole transaction, if that is known.
     pub(super) fn take_broken(&self) -> Option<Error> {
-        self.broken.borrow_mut().take()
+        match &self.engine {
+            Engine::Sqlite(view) => view.take_broken(),
+        }
     }
 }
 
-fn too_slow(deadline: Deadline) -> Error {
-    Error::new(ErrorKind::Timeout, "the read took longer than its limit").with("limit_ms", deadline.limit.as_millis())
+/// What is said after a statement has failed with `first`.
+fn after(first: &Error) -> Error {
+    const MESSAGE: &str = "an earlier statement of the closure failed";
+    let error = Error::new(first.kind(), MESSAGE)
+        .with(
+            "first",
+            if first.message() == MESSAGE {
+                first.field("first").unwrap_or_default().to_owned()
+            } else {
+                first.to_string()
+            },
+        )
+        .with_hint("return the first error; wrap what may fail in Tx::attempt to go on after it");
+    if first.is_retryable() {
+        error.retryable()
+    } else {
+        error.terminal()
+    }
 }
 
 impl fmt::Debug for Snapshot<'_> {
@@ -193,13 +206,15 @@ pub(super) type Hook = Box<dyn FnOnce() + Send>;
 /// One closure's part of a transaction: everything in it commits or nothing does.
 pub struct Tx<'a> {
     snapshot: Snapshot<'a>,
+    wakeups: &'a Arc<Wakeups>,
     hooks: Vec<Hook>,
 }
 
 impl<'a> Tx<'a> {
-    pub(super) fn new(conn: &'a Connection, guard: &'a Guard) -> Self {
+    pub(super) fn new(snapshot: Snapshot<'a>, wakeups: &'a Arc<Wakeups>) -> Self {
         Self {
-            snapshot: Snapshot::new(conn, guard, None),
+            snapshot,
+            wakeups,
             hooks: Vec::new(),
         }
     }
@@ -210,33 +225,91 @@ impl<'a> Tx<'a> {
     /// `conflict` when a constraint refuses the row; `invalid-input` for a value that cannot be stored, and for a statement
     /// that a closure may not run: beginning or ending transactions, savepoints, settings, attaching files, and what
     /// would undo other closures' work (`OR ROLLBACK`, foreign keys checked only at the commit); `storage` and its kin
-    /// otherwise.
+    /// otherwise. Each of them dooms the closure, see [`Snapshot::each`]: write `ON CONFLICT` where a conflict is no
+    /// surprise, or use [`Tx::attempt`].
     pub fn execute(&mut self, sql: &str, params: &[&dyn ToValue]) -> Result<usize> {
-        let mut statement = self.snapshot.prepare(sql)?;
-        statement
-            .execute(value::bind(params))
-            .map_err(|e| self.snapshot.failed(e, sql))
+        self.snapshot.statement(|| match &self.snapshot.engine {
+            Engine::Sqlite(view) => view.execute(sql, params),
+        })
     }
 
-    /// Inserts one row into a table with an integer key and returns that key. Not for `ON CONFLICT DO UPDATE`, which may
-    /// insert nothing.
+    /// Inserts one row and returns its integer key, with a statement that ends in `RETURNING` and the key's column.
     ///
     /// # Errors
-    /// As [`Tx::execute`]; `conflict` when the statement went without inserting (`OR IGNORE`).
+    /// As [`Tx::execute`]; `conflict` when the statement went without inserting (`ON CONFLICT DO NOTHING`), which dooms
+    /// nothing.
     pub fn insert(&mut self, sql: &str, params: &[&dyn ToValue]) -> Result<i64> {
-        if self.execute(sql, params)? == 0 {
-            // The connection would answer with the key of whichever row came last.
-            return Err(
-                Error::new(ErrorKind::Conflict, "the statement inserted no row").with("sql", sqlite::one_line(sql))
-            );
-        }
-        Ok(self.snapshot.conn.last_insert_rowid())
+        self.query_opt(sql, params, |row| row.get(0))?.ok_or_else(|| {
+            Error::new(ErrorKind::Conflict, "the statement gave no key")
+                .with("sql", sqlite::one_line(sql))
+                .with_hint("it met a row that was there, or does not end in RETURNING and the key's column")
+        })
     }
 
-    /// Runs `hook` on the writer's thread after the commit is on disk and before [`Db::write`](super::Db::write) answers,
-    /// never if this closure or the commit fails. It must be short and must not block: wake somebody, count something.
+    /// Inserts `rows` as one set and returns how many were inserted, which a conflict clause may make fewer. One statement
+    /// on PostgreSQL however many rows, one prepared statement run for each on SQLite.
+    ///
+    /// # Errors
+    /// As [`Tx::execute`]; `invalid-input` when a row has not as many values as the set has columns, or one of another
+    /// kind.
+    pub fn insert_all(&mut self, set: &'static Set, rows: &[impl AsRef<[Cell]>]) -> Result<usize> {
+        for row in rows {
+            set.check(row.as_ref())?;
+        }
+        self.snapshot.statement(|| match &self.snapshot.engine {
+            Engine::Sqlite(view) => {
+                let mut inserted = 0;
+                for row in rows {
+                    inserted += view.execute(set.row_sql(), &super::set::params(row.as_ref()))?;
+                }
+                Ok(inserted)
+            }
+        })
+    }
+
+    /// Runs a part of the closure that may fail and be undone alone: when `work` fails, what it wrote is undone, its
+    /// [`Tx::on_commit`] hooks are forgotten, and the closure can go on.
+    ///
+    /// # Errors
+    /// What `work` returns; or, when it returned a value although one of its statements had failed, that.
+    pub fn attempt<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let before = self.hooks.len();
+        self.control("SAVEPOINT attempt /* a part of a closure */")?;
+        let result = work(self);
+        let result = match (result, self.snapshot.doom()) {
+            (Ok(_), Some(doom)) => Err(doom),
+            (result, _) => result,
+        };
+        if result.is_err() {
+            self.hooks.truncate(before);
+            // Before the statement is undone none other would be let through.
+            let doom = self.snapshot.doomed.take();
+            if let Err(error) = self.control("ROLLBACK TO attempt /* a part of a closure */") {
+                self.snapshot.doomed.replace(doom.or(Some(after(&error))));
+                return result;
+            }
+        }
+        self.control("RELEASE attempt /* a part of a closure */")?;
+        result
+    }
+
+    fn control(&self, sql: &'static str) -> Result<()> {
+        self.snapshot.statement(|| match &self.snapshot.engine {
+            Engine::Sqlite(view) => view.control(sql),
+        })
+    }
+
+    /// Runs `hook` after the commit is on disk and before [`Db::write`](super::Db::write) answers, never if this closure or
+    /// the commit fails. It must be short and must not block: wake somebody, count something.
     pub fn on_commit(&mut self, hook: impl FnOnce() + Send + 'static) {
         self.hooks.push(Box::new(hook));
+    }
+
+    /// Wakes whoever listens on `channel`, once the commit is on disk: in this process at once, in others that share the
+    /// database within milliseconds. Many calls may become one wake-up.
+    pub fn notify(&mut self, channel: &'static str) {
+        let wakeups = Arc::clone(self.wakeups);
+        self.on_commit(move || wakeups.notify(channel));
     }
 
     pub(super) fn take_hooks(&mut self) -> Vec<Hook> {

@@ -16,7 +16,7 @@ pub enum Value<'a> {
     Int(i64),
     /// A floating-point number.
     Real(f64),
-    /// Text, UTF-8.
+    /// Text, UTF-8, without NUL, which PostgreSQL cannot store.
     Text(&'a str),
     /// Bytes.
     Blob(&'a [u8]),
@@ -39,12 +39,18 @@ pub trait FromValue: Sized {
 
 /// One row of an answer.
 pub struct Row<'a> {
-    inner: &'a rusqlite::Row<'a>,
+    inner: Inner<'a>,
+}
+
+enum Inner<'a> {
+    Sqlite(&'a rusqlite::Row<'a>),
 }
 
 impl<'a> Row<'a> {
-    pub(super) fn new(inner: &'a rusqlite::Row<'a>) -> Self {
-        Self { inner }
+    pub(super) fn sqlite(row: &'a rusqlite::Row<'a>) -> Self {
+        Self {
+            inner: Inner::Sqlite(row),
+        }
     }
 
     /// The column at `index`, from 0, as `T`.
@@ -77,29 +83,41 @@ impl<'a> Row<'a> {
     }
 
     fn value(&self, index: usize) -> Result<Value<'_>> {
-        let raw = self
-            .inner
-            .get_ref(index)
-            .map_err(|e| super::sqlite::error(e, "a column could not be read"))?;
-        Ok(match raw {
-            ValueRef::Null => Value::Null,
-            ValueRef::Integer(number) => Value::Int(number),
-            ValueRef::Real(number) => Value::Real(number),
-            ValueRef::Text(bytes) => Value::Text(
-                std::str::from_utf8(bytes)
-                    .map_err(|e| Error::new(ErrorKind::Corrupt, "a text column is not UTF-8").with_source(e))?,
-            ),
-            ValueRef::Blob(bytes) => Value::Blob(bytes),
-        })
+        match self.inner {
+            Inner::Sqlite(row) => {
+                let raw = row.get_ref(index);
+                raw.map_err(|e| super::sqlite::error(e, "a column could not be read"))
+                    .and_then(from_sqlite)
+            }
+        }
+    }
+
+    fn columns(&self) -> usize {
+        match self.inner {
+            Inner::Sqlite(row) => row.as_ref().column_count(),
+        }
     }
 }
 
 impl std::fmt::Debug for Row<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Row")
-            .field("columns", &self.inner.as_ref().column_count())
+            .field("columns", &self.columns())
             .finish_non_exhaustive()
     }
+}
+
+fn from_sqlite(raw: ValueRef<'_>) -> Result<Value<'_>> {
+    Ok(match raw {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(number) => Value::Int(number),
+        ValueRef::Real(number) => Value::Real(number),
+        ValueRef::Text(bytes) => Value::Text(
+            std::str::from_utf8(bytes)
+                .map_err(|e| Error::new(ErrorKind::Corrupt, "a text column is not UTF-8").with_source(e))?,
+        ),
+        ValueRef::Blob(bytes) => Value::Blob(bytes),
+    })
 }
 
 fn mismatch(index: usize, expected: &'static str, found: Value<'_>) -> Error {
@@ -128,6 +146,10 @@ impl rusqlite::ToSql for Bound<'_> {
                 return Err(rusqlite::Error::ToSqlConversionFailure("NaN is not a number".into()));
             }
             Value::Real(number) => ValueRef::Real(number),
+            // PostgreSQL has no such text, and what one engine keeps the other must keep.
+            Value::Text(text) if text.contains('\0') => {
+                return Err(rusqlite::Error::ToSqlConversionFailure("a text cannot hold NUL".into()));
+            }
             Value::Text(text) => ValueRef::Text(text.as_bytes()),
             Value::Blob(bytes) => ValueRef::Blob(bytes),
         }))

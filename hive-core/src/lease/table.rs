@@ -14,16 +14,16 @@ use crate::rng::{Rng, SystemRng};
 /// The tables of this module. Whoever uses leases gives them to [`Options::migrations`](crate::db::Options::migrations).
 pub static MIGRATIONS: Migrations = Migrations {
     owner: "hive-core",
-    list: &[Migration {
-        version: 1,
-        name: "lease",
+    list: &[Migration::new(
+        1,
+        "lease",
         // A row without a holder is free. That of the empty name holds the greatest token of all rows that were pruned.
-        up: "CREATE TABLE hive_lease (
+        "CREATE TABLE hive_lease (
                  name TEXT PRIMARY KEY, token INTEGER NOT NULL, holder TEXT,
                  process INTEGER NOT NULL, granted_us INTEGER NOT NULL, until_us INTEGER NOT NULL) STRICT, WITHOUT ROWID;
              INSERT INTO hive_lease (name, token, holder, process, granted_us, until_us) VALUES ('', 0, NULL, 0, 0, 0);",
-        down: "DROP TABLE hive_lease;",
-    }],
+        "DROP TABLE hive_lease;",
+    )],
 };
 
 /// What time it is for leases: microseconds on a clock, and whose clock that is.

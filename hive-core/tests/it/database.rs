@@ -18,13 +18,13 @@ use hive_errors::Result;
 
 static ROWS: Migrations = Migrations {
     owner: "test",
-    list: &[Migration {
-        version: 1,
-        name: "row",
-        up: "CREATE TABLE row (id INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;
+    list: &[Migration::new(
+        1,
+        "row",
+        "CREATE TABLE row (id INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;
              CREATE TABLE twin (id INTEGER PRIMARY KEY REFERENCES row (id), length INTEGER NOT NULL) STRICT;",
-        down: "DROP TABLE twin; DROP TABLE row;",
-    }],
+        "DROP TABLE twin; DROP TABLE row;",
+    )],
 };
 
 async fn open(path: &Path) -> Result<Db> {

@@ -15,17 +15,18 @@ use crate::limits;
 impl Context {
     /// Runs `work` on the hive's database and remembers its output, in one commit: either both are on disk or neither.
     ///
-    /// The closure runs on the writer's thread and must own what it needs (`move`). It must be short; it cannot await.
+    /// The closure runs on a thread of the database's and must own what it needs (`move`). It must be short; it cannot await.
+    /// PostgreSQL may have to run it again before it commits, so it must have no effect but on its `tx`.
     ///
     /// # Failures
     /// The closure's own error, with everything it wrote undone.
     ///
     /// # Cancel safety
     /// Dropped before the answer, the transaction may commit or not; when the task comes back to it, the record tells.
-    pub async fn transaction<T, F>(&self, name: &str, work: F) -> Result<T, Failure>
+    pub async fn transaction<T, F>(&self, name: &str, mut work: F) -> Result<T, Failure>
     where
         T: Serialize + DeserializeOwned + Send + 'static,
-        F: FnOnce(&mut Tx<'_>) -> HiveResult<T> + Send + 'static,
+        F: FnMut(&mut Tx<'_>) -> HiveResult<T> + Send + 'static,
     {
         let key = self.key(Kind::Transaction, name)?;
         match self.recall::<T>(&key, Kind::Transaction).await {

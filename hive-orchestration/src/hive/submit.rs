@@ -73,17 +73,22 @@ impl<T> Submit<T> {
     }
 
     /// Submits inside a transaction of yours on [`Hive::db`]: the task exists if and only if that commits.
-    pub fn within(self, tx: &mut Tx<'_>) -> Result<TaskId> {
-        let (hive, new) = self.check()?;
-        submit::submit(tx, &hive.shop().queue, &new)
+    pub fn within(&self, tx: &mut Tx<'_>) -> Result<TaskId> {
+        let new = self.check()?;
+        submit::submit(tx, &self.hive.shop().queue, &new)
     }
 
     /// Finds every fault before anything is written.
-    fn check(self) -> Result<(Hive, NewTask)> {
-        let input = self
-            .input
-            .map_err(|error| error.with("agent", format!("{:.100}", self.agent.escape_debug())))?;
-        self.hive.shop().registry.check(&self.agent, &input)?;
+    fn check(&self) -> Result<NewTask> {
+        let input = match &self.input {
+            Ok(input) => input,
+            Err(error) => {
+                return Err(error
+                    .echo()
+                    .with("agent", format!("{:.100}", self.agent.escape_debug())));
+            }
+        };
+        self.hive.shop().registry.check(&self.agent, input)?;
         check_token("tenant", &self.tenant)?;
         if let Some(key) = &self.key
             && (key.is_empty() || key.len() > limits::KEY_BYTES)
@@ -96,15 +101,14 @@ impl<T> Submit<T> {
             );
         }
         let run_at = self.delay.map(|delay| self.hive.shop().queue.clock.now() + delay);
-        let new = NewTask {
-            agent: self.agent,
-            tenant: self.tenant,
-            input,
+        Ok(NewTask {
+            agent: self.agent.clone(),
+            tenant: self.tenant.clone(),
+            input: input.clone(),
             priority: self.priority,
             run_at,
-            idempotency: self.key,
-        };
-        Ok((self.hive, new))
+            idempotency: self.key.clone(),
+        })
     }
 }
 
@@ -114,7 +118,7 @@ impl<T: 'static> IntoFuture for Submit<T> {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let (hive, new) = self.check()?;
+            let (hive, new) = (&self.hive, self.check()?);
             let queue = hive.shop().queue.clone();
             let submitted = hive.shop().db.write(move |tx| submit::submit(tx, &queue, &new)).await;
             let id = submitted.map_err(|error| {

@@ -9,7 +9,7 @@ use crate::task::state::{AfterCrash, after_crash};
 /// Starts an epoch. Every lease of an earlier one is void from this commit on.
 pub(crate) fn begin_epoch(tx: &mut Tx<'_>, queue: &Queue) -> Result<u64> {
     let epoch = tx.insert(
-        "INSERT INTO instance (id, started_at) VALUES (?1, ?2)",
+        "INSERT INTO instance (id, started_at) VALUES (?1, ?2) RETURNING epoch",
         &[&queue.instance, &queue.clock.now()],
     )?;
     Ok(epoch.cast_unsigned())

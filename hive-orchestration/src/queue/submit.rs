@@ -92,7 +92,8 @@ fn insert(tx: &mut Tx<'_>, queue: &Queue, new: &NewTask, parent: Option<Parent<'
     let seq = tx.insert(
         "INSERT INTO task (id, tenant, agent, root, parent, call, ordinal, depth, state, priority, run_at, idempotency,
                            created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+         RETURNING seq",
         &[
             &id,
             &new.tenant,

@@ -178,29 +178,19 @@ async fn refused(path: &Path) -> Error {
 static NEWER: Migrations = Migrations {
     owner: "hive-orchestration",
     list: &[
-        Migration {
-            version: 1,
-            name: "one",
-            up: "CREATE TABLE one (id INTEGER) STRICT;",
-            down: "DROP TABLE one;",
-        },
-        Migration {
-            version: 2,
-            name: "two",
-            up: "CREATE TABLE two (id INTEGER) STRICT;",
-            down: "DROP TABLE two;",
-        },
+        Migration::new(1, "one", "CREATE TABLE one (id INTEGER) STRICT;", "DROP TABLE one;"),
+        Migration::new(2, "two", "CREATE TABLE two (id INTEGER) STRICT;", "DROP TABLE two;"),
     ],
 };
 
 static EDITED: Migrations = Migrations {
     owner: "hive-bus",
-    list: &[Migration {
-        version: 1,
-        name: "edited",
-        up: "CREATE TABLE three (id INTEGER) STRICT;",
-        down: "",
-    }],
+    list: &[Migration::new(
+        1,
+        "edited",
+        "CREATE TABLE three (id INTEGER) STRICT;",
+        "",
+    )],
 };
 
 #[tokio::test]

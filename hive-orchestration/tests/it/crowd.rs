@@ -67,7 +67,7 @@ async fn two_thousand_tasks_wait_without_workers_and_without_memory() {
         .db()
         .write(move |tx| {
             submits
-                .into_iter()
+                .iter()
                 .map(|submit| submit.within(tx))
                 .collect::<Result<Vec<_>>>()
         })

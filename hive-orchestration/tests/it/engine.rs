@@ -335,7 +335,7 @@ async fn urgent_tasks_go_first() {
     // One commit: the dispatcher sees all of them at once.
     db.write(move |tx| {
         submits
-            .into_iter()
+            .iter()
             .map(|submit| submit.within(tx))
             .collect::<hive_orchestration::Result<Vec<_>>>()
     })

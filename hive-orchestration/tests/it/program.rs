@@ -356,12 +356,12 @@ pub(crate) fn sample(seed: u64, count: usize) -> Vec<Program> {
 
 pub(crate) static EFFECTS: Migrations = Migrations {
     owner: "effects",
-    list: &[Migration {
-        version: 1,
-        name: "effect",
-        up: "CREATE TABLE effect (key TEXT NOT NULL) STRICT;",
-        down: "DROP TABLE effect;",
-    }],
+    list: &[Migration::new(
+        1,
+        "effect",
+        "CREATE TABLE effect (key TEXT NOT NULL) STRICT;",
+        "DROP TABLE effect;",
+    )],
 };
 
 /// Submits the programs from `first` on, each under its number, and returns the tasks of all of them.

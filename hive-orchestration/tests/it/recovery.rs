@@ -11,12 +11,12 @@ use crate::kit::{Home, Ledger, crash, reopened, soon};
 
 static RELEASES: Migrations = Migrations {
     owner: "releases",
-    list: &[Migration {
-        version: 1,
-        name: "release",
-        up: "CREATE TABLE release (name TEXT NOT NULL) STRICT;",
-        down: "DROP TABLE release;",
-    }],
+    list: &[Migration::new(
+        1,
+        "release",
+        "CREATE TABLE release (name TEXT NOT NULL) STRICT;",
+        "DROP TABLE release;",
+    )],
 };
 
 fn insert(tx: &mut Tx<'_>, name: &str) -> Result<usize> {

@@ -10,12 +10,12 @@ use crate::report::Report;
 /// The table of finished reports, one for each queen.
 pub static MIGRATIONS: Migrations = Migrations {
     owner: "hive-review",
-    list: &[Migration {
-        version: 1,
-        name: "report",
-        up: "CREATE TABLE report (task BLOB PRIMARY KEY, json TEXT NOT NULL) STRICT, WITHOUT ROWID;",
-        down: "DROP TABLE report;",
-    }],
+    list: &[Migration::new(
+        1,
+        "report",
+        "CREATE TABLE report (task BLOB PRIMARY KEY, json TEXT NOT NULL) STRICT, WITHOUT ROWID;",
+        "DROP TABLE report;",
+    )],
 };
 
 pub(super) fn save(tx: &mut Tx<'_>, task: TaskId, json: &str) -> Result<()> {

@@ -110,11 +110,12 @@ async fn closing_waits_for_reads_that_run() {
     let db = home.open().await;
     let (go, gone) = std::sync::mpsc::channel::<()>();
     let (inside, entered) = tokio::sync::oneshot::channel();
+    let mut inside = Some(inside);
     let reading = tokio::spawn({
         let db = db.clone();
         async move {
             db.read(move |db| {
-                inside.send(()).unwrap();
+                inside.take().unwrap().send(()).unwrap();
                 gone.recv().unwrap();
                 db.query_one("SELECT count(*) FROM item", &[], |row| row.get::<i64>(0))
             })
@@ -162,12 +163,12 @@ async fn the_last_handle_may_go_on_the_writers_own_thread() {
     let db = home.open().await;
     let (go, gone) = std::sync::mpsc::channel::<()>();
     let write = tokio::spawn({
-        let (db, own) = (db.clone(), db.clone());
+        let (db, mut own) = (db.clone(), Some(db.clone()));
         async move {
             db.write(move |tx| {
                 gone.recv().unwrap();
                 insert(1)(tx)?;
-                drop(own);
+                drop(own.take());
                 Ok(())
             })
             .await

@@ -176,6 +176,7 @@ async fn hooks_run_once_their_commit_is_there_and_before_the_answer() {
     // Another connection sees what is committed, and nothing else.
     let path = db.path().to_owned();
     db.write(move |tx| {
+        let (path, seen, ran) = (path.clone(), Arc::clone(&seen), Arc::clone(&ran));
         tx.on_commit(move || {
             let other = rusqlite::Connection::open(path).unwrap();
             let count: i64 = other
@@ -201,6 +202,7 @@ async fn only_hooks_of_what_is_committed_run() {
         .map(|index| {
             let calls = Arc::clone(&calls);
             move |tx: &mut crate::db::Tx<'_>| {
+                let calls = Arc::clone(&calls);
                 tx.on_commit(move || {
                     calls.fetch_add(1 << (8 * index), Ordering::Relaxed);
                     if index == 0 {

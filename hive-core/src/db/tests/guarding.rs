@@ -1,13 +1,17 @@
 //! Closures that reach for what is not theirs, and transactions that the engine gives up.
 
+use std::sync::Arc;
+
 use hive_errors::{Error, ErrorKind, Result};
 
 use super::{Gate, Home, ITEMS, batch, insert, items};
+use crate::clock::SystemClock;
 use crate::db::batch::Writer;
+use crate::db::house::House;
 use crate::db::lock::FileLock;
-use crate::db::{Db, Migration, Migrations, ToValue, Tx, migrate, place, sqlite};
+use crate::db::{Db, Migration, Migrations, ToValue, Tx, Write, place, sqlite};
 
-type Work = Box<dyn FnOnce(&mut Tx<'_>) -> Result<()> + Send>;
+type Work = Box<dyn FnMut(&mut Tx<'_>) -> Result<()> + Send>;
 
 #[tokio::test]
 async fn statements_that_are_not_for_closures_are_refused() {
@@ -121,7 +125,7 @@ async fn when_the_engine_gives_up_nothing_is_half_done() {
             let given_up = tx.execute(GIVE_UP, &[]).unwrap_err();
             assert_eq!(given_up.kind(), ErrorKind::Conflict);
             let late = insert(4)(tx).unwrap_err();
-            assert!(late.message().contains("rolled back"), "{late}");
+            assert!(late.message().contains("an earlier statement"), "{late}");
             tx.query("SELECT id FROM item", &[], |_| Ok(())).unwrap_err();
             Ok(())
         }),
@@ -131,7 +135,7 @@ async fn when_the_engine_gives_up_nothing_is_half_done() {
     ];
     let answers = batch(&db, works).await;
     // Whoever was in the same transaction is told, and may try again; its cause is named.
-    for index in [0, 2, 3] {
+    for index in [0, 3] {
         let error = answers[index].as_ref().unwrap_err();
         assert_eq!(
             error.message(),
@@ -144,7 +148,10 @@ async fn when_the_engine_gives_up_nothing_is_half_done() {
         );
     }
     assert!(answers[0].as_ref().unwrap_err().is_retryable());
-    // Its own errors stay its own.
+    // Its own errors stay its own, also when the closure took no notice.
+    let unnoticed = answers[2].as_ref().unwrap_err();
+    assert_eq!(unnoticed.kind(), ErrorKind::Conflict);
+    assert!(unnoticed.field("first").unwrap().contains("hidden"), "{unnoticed}");
     assert_eq!(answers[1].as_ref().unwrap_err().message(), "a statement failed");
     assert_eq!(answers[4].as_ref().unwrap_err().kind(), ErrorKind::Conflict);
     // Those behind it go on in another.
@@ -199,6 +206,7 @@ async fn a_closure_that_waits_for_the_database_is_told_so() {
             block(inside.write(insert(1))).unwrap_err().kind(),
             ErrorKind::InvalidInput
         );
+        let (hook, said) = (hook.clone(), said.clone());
         tx.on_commit(move || said.send(block(hook.write(insert(2))).unwrap_err().kind()).unwrap());
         // Reading is no deadlock; it shows the state before this transaction.
         insert(3)(tx)?;
@@ -245,8 +253,8 @@ async fn an_insert_that_inserts_nothing_has_no_key() {
     let db = home.open().await;
     let key = db
         .write(|tx| {
-            let key = tx.insert("INSERT INTO item (value) VALUES (?1)", &[&5])?;
-            let ignored = "INSERT OR IGNORE INTO item (id, value) VALUES (?1, ?2)";
+            let key = tx.insert("INSERT INTO item (value) VALUES (?1) RETURNING id", &[&5])?;
+            let ignored = "INSERT INTO item (id, value) VALUES (?1, ?2) ON CONFLICT DO NOTHING RETURNING id";
             assert_eq!(tx.insert(ignored, &[&key, &6]).unwrap_err().kind(), ErrorKind::Conflict);
             Ok(key)
         })
@@ -260,18 +268,17 @@ async fn a_disk_that_is_full_loses_nothing_that_was_acknowledged() {
     let home = Home::new();
     let file = place::resolve(&home.dir.path().join("full.db")).unwrap();
     let lock = FileLock::take(&file).unwrap();
-    let mut writing = sqlite::open_writer(&file).unwrap();
-    sqlite::configure_writer(&writing.conn).unwrap();
-    migrate::up(&mut writing, &[&ITEMS], crate::clock::Timestamp::from_micros(0)).unwrap();
+    let house = House::new(Arc::new(SystemClock));
+    let writing = sqlite::prepare(&file, &[&ITEMS], &house).unwrap();
     writing
         .conn
         .execute_batch(
             "CREATE TABLE big (id INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT; PRAGMA max_page_count = 64",
         )
         .unwrap();
-    let writer = Writer::start(writing, lock, std::time::Duration::from_secs(1), || {}).unwrap();
+    let writer = Writer::start(writing, lock, house, std::time::Duration::from_secs(1), || {}).unwrap();
     let put = |id: i64| {
-        writer.write(false, move |tx| {
+        writer.write(Write::durable(), false, move |tx| {
             tx.execute("INSERT INTO big VALUES (?1, zeroblob(9000))", &[&id])
         })
     };
@@ -287,12 +294,14 @@ async fn a_disk_that_is_full_loses_nothing_that_was_acknowledged() {
     assert!(acknowledged > 10);
     let ids = |tx: &mut Tx<'_>| tx.query("SELECT id FROM big ORDER BY id", &[], |row| row.get::<i64>(0));
     assert_eq!(
-        writer.write(false, ids).await.unwrap(),
+        writer.write(Write::durable(), false, ids).await.unwrap(),
         (0..acknowledged).collect::<Vec<_>>()
     );
     // With room again, work goes on.
     writer
-        .write(false, |tx| tx.execute("DELETE FROM big WHERE id < 4", &[]))
+        .write(Write::durable(), false, |tx| {
+            tx.execute("DELETE FROM big WHERE id < 4", &[])
+        })
         .await
         .unwrap();
     put(1_000).await.unwrap();
@@ -330,23 +339,23 @@ async fn many_distinct_statements_are_no_trouble() {
 static PARENTS: Migrations = Migrations {
     owner: "test",
     list: &[
-        Migration {
-            version: 1,
-            name: "parent and child",
-            up: "CREATE TABLE parent (id INTEGER PRIMARY KEY) STRICT;
+        Migration::new(
+            1,
+            "parent and child",
+            "CREATE TABLE parent (id INTEGER PRIMARY KEY) STRICT;
                  CREATE TABLE child (of INTEGER NOT NULL REFERENCES parent (id) ON DELETE CASCADE) STRICT;",
-            down: "DROP TABLE child; DROP TABLE parent;",
-        },
-        Migration {
-            version: 2,
-            name: "rebuild the parent",
+            "DROP TABLE child; DROP TABLE parent;",
+        ),
+        Migration::new(
+            2,
+            "rebuild the parent",
             // The way to change a table that others refer to.
-            up: "CREATE TABLE parent_new (id INTEGER PRIMARY KEY, name TEXT) STRICT;
+            "CREATE TABLE parent_new (id INTEGER PRIMARY KEY, name TEXT) STRICT;
                  INSERT INTO parent_new (id) SELECT id FROM parent;
                  DROP TABLE parent;
                  ALTER TABLE parent_new RENAME TO parent;",
-            down: "ALTER TABLE parent DROP COLUMN name;",
-        },
+            "ALTER TABLE parent DROP COLUMN name;",
+        ),
     ],
 };
 

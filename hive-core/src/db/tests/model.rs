@@ -16,8 +16,10 @@ use crate::db::Tx;
 enum Op {
     /// Refused when the key is taken, and the refusal is passed on.
     Insert(i64),
-    /// The same, but the closure goes on.
+    /// The same as a part of its own, after which the closure goes on.
     Try(i64),
+    /// The same, but the closure takes no notice: it is doomed.
+    Ignore(i64),
     Set(i64, i64),
     Delete(i64),
     /// Of several rows at once, which may fail after some of them.
@@ -52,6 +54,7 @@ fn ops() -> impl Strategy<Value = Op> {
     prop_oneof![
         6 => key.clone().prop_map(Op::Insert),
         3 => key.clone().prop_map(Op::Try),
+        1 => key.clone().prop_map(Op::Ignore),
         3 => (key.clone(), any::<i64>()).prop_map(|(id, value)| Op::Set(id, value)),
         2 => key.clone().prop_map(Op::Delete),
         2 => key.prop_map(Op::Fill),
@@ -69,7 +72,18 @@ fn run(tx: &mut Tx<'_>, ops: &[Op], end: End) -> Result<()> {
     for op in ops {
         match *op {
             Op::Insert(id) => _ = tx.execute(INSERT, &[&id, &id])?,
-            Op::Try(id) => _ = tx.execute(INSERT, &[&id, &id]),
+            Op::Try(id) => {
+                let tried = tx.attempt(|tx| {
+                    tx.execute("UPDATE item SET value = -1 WHERE id = ?1", &[&id])?;
+                    tx.execute(INSERT, &[&id, &id])
+                });
+                if let Err(error) = tried
+                    && error.field("first").is_some()
+                {
+                    return Err(error);
+                }
+            }
+            Op::Ignore(id) => _ = tx.execute(INSERT, &[&id, &id]),
             Op::Set(id, value) => _ = tx.execute("UPDATE item SET value = ?2 WHERE id = ?1", &[&id, &value])?,
             Op::Delete(id) => _ = tx.execute("DELETE FROM item WHERE id = ?1", &[&id])?,
             Op::Fill(id) => {
@@ -79,12 +93,13 @@ fn run(tx: &mut Tx<'_>, ops: &[Op], end: End) -> Result<()> {
                 )?;
             }
             Op::Peek => _ = tx.query_opt("SELECT id FROM item", &[], |row| row.get::<i64>(0))?,
-            Op::Forbidden(index) => assert_eq!(
-                tx.execute(FORBIDDEN[index], &[]).unwrap_err().kind(),
-                ErrorKind::InvalidInput,
-                "{}",
-                FORBIDDEN[index]
-            ),
+            Op::Forbidden(index) => {
+                let error = tx.attempt(|tx| tx.execute(FORBIDDEN[index], &[])).unwrap_err();
+                if error.field("first").is_some() {
+                    return Err(error);
+                }
+                assert_eq!(error.kind(), ErrorKind::InvalidInput, "{}", FORBIDDEN[index]);
+            }
         }
     }
     match end {
@@ -102,11 +117,17 @@ fn expect(table: &mut BTreeMap<i64, i64>, ops: &[Op], end: End) -> Option<ErrorK
         End::Fail => Some(ErrorKind::NotFound),
         End::Panic => Some(ErrorKind::Panic),
     };
+    let mut doomed = false;
     for op in ops {
+        if doomed {
+            failed = Some(ErrorKind::Conflict);
+            break;
+        }
         match *op {
+            Op::Ignore(id) if table.contains_key(&id) => doomed = true,
             Op::Insert(id) if table.contains_key(&id) => failed = Some(ErrorKind::Conflict),
             Op::Fill(id) if (id..id + 3).any(|id| table.contains_key(&id)) => failed = Some(ErrorKind::Conflict),
-            Op::Insert(id) | Op::Try(id) => _ = table.entry(id).or_insert(id),
+            Op::Insert(id) | Op::Try(id) | Op::Ignore(id) => _ = table.entry(id).or_insert(id),
             Op::Fill(id) => table.extend((id..id + 3).map(|id| (id, 1))),
             Op::Set(id, value) => _ = table.entry(id).and_modify(|old| *old = value),
             Op::Delete(id) => _ = table.remove(&id),
@@ -115,6 +136,9 @@ fn expect(table: &mut BTreeMap<i64, i64>, ops: &[Op], end: End) -> Option<ErrorK
         if failed == Some(ErrorKind::Conflict) {
             break;
         }
+    }
+    if doomed && failed.is_none() {
+        failed = Some(ErrorKind::Conflict);
     }
     if failed.is_some() {
         *table = before;
@@ -144,6 +168,7 @@ fn a_closure_that_fails_undoes_only_itself() {
                 let works = closures.iter().cloned().enumerate().map(|(index, (ops, end))| {
                     let hooks = Arc::clone(&hooks);
                     move |tx: &mut Tx<'_>| {
+                        let hooks = Arc::clone(&hooks);
                         tx.on_commit(move || _ = hooks.fetch_or(1 << index, Ordering::Relaxed));
                         run(tx, &ops, end)
                     }

@@ -17,13 +17,14 @@ async fn a_read_sees_what_was_acknowledged_and_nothing_later() {
     db.write(insert(1)).await.unwrap();
     let (go, gone) = std::sync::mpsc::channel::<()>();
     let (inside, entered) = tokio::sync::oneshot::channel();
+    let mut inside = Some(inside);
     let reading = tokio::spawn({
         let db = db.clone();
         async move {
             db.read(move |db| {
                 let count = || db.query_one("SELECT count(*) FROM item", &[], |row| row.get::<i64>(0));
                 let before = count()?;
-                inside.send(()).unwrap();
+                inside.take().unwrap().send(()).unwrap();
                 gone.recv().unwrap();
                 Ok((before, count()?))
             })
@@ -67,11 +68,12 @@ async fn a_runaway_query_is_stopped_and_its_connection_goes_on() {
     // So is the wait for a connection.
     let (go, gone) = std::sync::mpsc::channel::<()>();
     let (inside, entered) = tokio::sync::oneshot::channel();
+    let mut inside = Some(inside);
     let holder = tokio::spawn({
         let db = db.clone();
         async move {
             db.read(move |_| {
-                inside.send(()).unwrap();
+                inside.take().unwrap().send(()).unwrap();
                 gone.recv().unwrap();
                 Ok(())
             })
@@ -197,13 +199,14 @@ async fn the_log_stays_short_and_a_reader_that_holds_on_costs_nothing_but_its_le
 
     let (go, gone) = std::sync::mpsc::channel::<()>();
     let (inside, entered) = tokio::sync::oneshot::channel();
+    let mut inside = Some(inside);
     let reading = tokio::spawn({
         let db = db.clone();
         async move {
             db.read(move |db| {
                 let sum = || db.query_one("SELECT sum(value) FROM item", &[], |row| row.get::<i64>(0));
                 let before = sum()?;
-                inside.send(()).unwrap();
+                inside.take().unwrap().send(()).unwrap();
                 gone.recv().unwrap();
                 Ok(before == sum()?)
             })

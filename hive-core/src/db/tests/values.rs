@@ -2,15 +2,17 @@
 
 use std::cell::RefCell;
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use hive_errors::{ErrorKind, Result};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use rusqlite::Connection;
 
-use crate::clock::Timestamp;
+use crate::clock::{SystemClock, Timestamp};
 use crate::db::guard::Guard;
-use crate::db::{FromValue, ToValue, Tx};
+use crate::db::house::House;
+use crate::db::{FromValue, Snapshot, ToValue, Tx};
 use crate::id::TaskId;
 use crate::payload::Payload;
 
@@ -20,7 +22,9 @@ fn with_tx<T>(work: impl FnOnce(&mut Tx<'_>) -> T) -> T {
     conn.execute_batch("CREATE TABLE thing (value ANY) STRICT; BEGIN")
         .unwrap();
     let guard = Guard::install(&mut conn).unwrap();
-    work(&mut Tx::new(&conn, &guard))
+    let house = House::new(Arc::new(SystemClock));
+    let snapshot = Snapshot::sqlite(&conn, &guard, None, &*house.clock);
+    work(&mut Tx::new(snapshot, &house.wakeups))
 }
 
 fn round_trip<T: ToValue + FromValue>(tx: &mut Tx<'_>, value: &T) -> Result<T> {
@@ -86,7 +90,7 @@ fn the_edges_come_back_too() {
         ] {
             assert_eq!(round_trip(tx, &number).unwrap().to_bits(), number.to_bits());
         }
-        for text in ["", "\0", "a\0b", "日本 🐝", "'; DROP TABLE thing; --"] {
+        for text in ["", "日本 🐝", "'; DROP TABLE thing; --"] {
             assert_eq!(round_trip(tx, &text.to_owned()).unwrap(), text);
         }
         assert_eq!(round_trip(tx, &Vec::<u8>::new()).unwrap(), Vec::<u8>::new());
@@ -100,10 +104,13 @@ fn the_edges_come_back_too() {
 }
 
 #[test]
-fn what_is_no_number_is_refused_before_it_is_written() {
+fn what_no_engine_keeps_is_refused_before_it_is_written() {
     with_tx(|tx| {
-        let error = round_trip(tx, &f64::NAN).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error:?}");
+        for value in [&f64::NAN as &dyn ToValue, &"\0", &"a\0b"] {
+            let stored = tx.attempt(|tx| tx.execute("INSERT INTO thing VALUES (?1)", &[value]));
+            let error = stored.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error:?}");
+        }
         let count: i64 = tx
             .query_one("SELECT count(*) FROM thing", &[], |row| row.get(0))
             .unwrap();

@@ -26,12 +26,7 @@ fn set(owner: &'static str, steps: &[Step]) -> &'static Migrations {
 }
 
 fn numbered(owner: &'static str, steps: impl Iterator<Item = (u32, Step)>) -> &'static Migrations {
-    let list = steps.map(|(version, (up, down))| Migration {
-        version,
-        name: "step",
-        up,
-        down,
-    });
+    let list = steps.map(|(version, (up, down))| Migration::new(version, "step", up, down));
     let list: Vec<Migration> = list.collect();
     Box::leak(Box::new(Migrations {
         owner,

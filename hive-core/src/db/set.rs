@@ -1,0 +1,232 @@
+//! Rows as data: what is inserted often and by many is handed over as values and applied as one set.
+
+use std::sync::OnceLock;
+
+use hive_errors::{Error, ErrorKind, Result};
+
+use super::value::{ToValue, Value};
+
+#[cfg(test)]
+mod tests;
+
+/// What a column of a [`Set`] holds; any may hold no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// A whole number.
+    Int,
+    /// A floating-point number.
+    Real,
+    /// Text, UTF-8.
+    Text,
+    /// Bytes.
+    Blob,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Int => "integer",
+            Self::Real => "real",
+            Self::Text => "text",
+            Self::Blob => "blob",
+        }
+    }
+}
+
+/// One value of a row, owned.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Cell {
+    /// No value.
+    Null,
+    /// A whole number.
+    Int(i64),
+    /// A floating-point number.
+    Real(f64),
+    /// Text, UTF-8.
+    Text(String),
+    /// Bytes.
+    Blob(Vec<u8>),
+}
+
+impl Cell {
+    /// The value that `value` has in a column.
+    pub fn of(value: &(impl ToValue + ?Sized)) -> Self {
+        match value.to_value() {
+            Value::Null => Self::Null,
+            Value::Int(number) => Self::Int(number),
+            Value::Real(number) => Self::Real(number),
+            Value::Text(text) => Self::Text(text.to_owned()),
+            Value::Blob(bytes) => Self::Blob(bytes.to_vec()),
+        }
+    }
+
+    fn kind(&self) -> Option<Kind> {
+        match self {
+            Self::Null => None,
+            Self::Int(_) => Some(Kind::Int),
+            Self::Real(_) => Some(Kind::Real),
+            Self::Text(_) => Some(Kind::Text),
+            Self::Blob(_) => Some(Kind::Blob),
+        }
+    }
+}
+
+impl ToValue for Cell {
+    fn to_value(&self) -> Value<'_> {
+        match self {
+            Self::Null => Value::Null,
+            Self::Int(number) => Value::Int(*number),
+            Self::Real(number) => Value::Real(*number),
+            Self::Text(text) => Value::Text(text),
+            Self::Blob(bytes) => Value::Blob(bytes),
+        }
+    }
+}
+
+impl From<i64> for Cell {
+    fn from(number: i64) -> Self {
+        Self::Int(number)
+    }
+}
+
+impl From<f64> for Cell {
+    fn from(number: f64) -> Self {
+        Self::Real(number)
+    }
+}
+
+impl From<String> for Cell {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<&str> for Cell {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<Vec<u8>> for Cell {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Blob(bytes)
+    }
+}
+
+/// The rows of one table that are inserted as sets, by [`Db::append`](super::Db::append) and
+/// [`Tx::insert_all`](super::Tx::insert_all).
+///
+/// ```
+/// use hive_core::db::{Kind, Set};
+///
+/// static HITS: Set = Set::insert("hit", &[("at", Kind::Int), ("page", Kind::Text)]).on_conflict("(at, page) DO NOTHING");
+/// ```
+#[derive(Debug)]
+pub struct Set {
+    table: &'static str,
+    columns: &'static [(&'static str, Kind)],
+    conflict: Option<&'static str>,
+    row_sql: OnceLock<String>,
+    #[cfg(feature = "postgres")]
+    set_sql: OnceLock<String>,
+}
+
+impl Set {
+    /// Rows for `table`, with values for these columns. Both are SQL: quote what needs it, and never take them from
+    /// outside.
+    pub const fn insert(table: &'static str, columns: &'static [(&'static str, Kind)]) -> Self {
+        Self {
+            table,
+            columns,
+            conflict: None,
+            row_sql: OnceLock::new(),
+            #[cfg(feature = "postgres")]
+            set_sql: OnceLock::new(),
+        }
+    }
+
+    /// What stands behind `ON CONFLICT`, for example `(id) DO NOTHING`.
+    pub const fn on_conflict(mut self, clause: &'static str) -> Self {
+        self.conflict = Some(clause);
+        self
+    }
+
+    /// The columns, in the order of a row's values.
+    pub const fn columns(&self) -> &'static [(&'static str, Kind)] {
+        self.columns
+    }
+
+    /// Refuses a row that does not fit.
+    pub(super) fn check(&self, row: &[Cell]) -> Result<()> {
+        if row.len() != self.columns.len() {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                "the row has not as many values as the set has columns",
+            )
+            .with("table", self.table)
+            .with("values", row.len())
+            .with("columns", self.columns.len()));
+        }
+        for ((column, kind), cell) in self.columns.iter().zip(row) {
+            if cell.kind().is_some_and(|found| found != *kind) {
+                return Err(
+                    Error::new(ErrorKind::InvalidInput, "a value is not of its column's kind")
+                        .with("table", self.table)
+                        .with("column", column)
+                        .with("expected", kind.name())
+                        .with("found", cell.kind().map_or("null", Kind::name)),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Inserts one row: `?1`, `?2` … are its values.
+    pub(super) fn row_sql(&self) -> &str {
+        self.row_sql.get_or_init(|| {
+            let places: Vec<String> = (1..=self.columns.len()).map(|place| format!("?{place}")).collect();
+            format!("{} VALUES ({}){}", self.head(), places.join(", "), self.tail())
+        })
+    }
+
+    /// Inserts many: `$1`, `$2` … are arrays, one per column.
+    #[cfg(feature = "postgres")]
+    pub(super) fn set_sql(&self) -> &str {
+        self.set_sql.get_or_init(|| {
+            let array = |(place, (_, kind)): (usize, &(&str, Kind))| {
+                let element = match kind {
+                    Kind::Int => "bigint",
+                    Kind::Real => "double precision",
+                    Kind::Text => "text",
+                    Kind::Blob => "bytea",
+                };
+                format!("${}::{element}[]", place + 1)
+            };
+            let arrays: Vec<String> = self.columns.iter().enumerate().map(array).collect();
+            format!(
+                "{} SELECT * FROM unnest({}){}",
+                self.head(),
+                arrays.join(", "),
+                self.tail()
+            )
+        })
+    }
+
+    fn head(&self) -> String {
+        let names: Vec<&str> = self.columns.iter().map(|(name, _)| *name).collect();
+        format!("INSERT INTO {} ({})", self.table, names.join(", "))
+    }
+
+    fn tail(&self) -> String {
+        self.conflict
+            .map(|clause| format!(" ON CONFLICT {clause}"))
+            .unwrap_or_default()
+    }
+}
+
+/// A row's values as a statement's parameters.
+pub(super) fn params(row: &[Cell]) -> Vec<&dyn ToValue> {
+    row.iter().map(|cell| cell as &dyn ToValue).collect()
+}

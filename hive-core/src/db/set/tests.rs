@@ -1,0 +1,52 @@
+use hive_errors::ErrorKind;
+
+use super::{Cell, Kind, Set};
+
+static HITS: Set = Set::insert("hit", &[("at", Kind::Int), ("page", Kind::Text)]).on_conflict("(at) DO NOTHING");
+static PLAIN: Set = Set::insert("\"odd name\"", &[("a", Kind::Real), ("b", Kind::Blob)]);
+
+#[test]
+fn a_set_is_one_statement_for_a_row() {
+    assert_eq!(
+        HITS.row_sql(),
+        "INSERT INTO hit (at, page) VALUES (?1, ?2) ON CONFLICT (at) DO NOTHING"
+    );
+    assert_eq!(PLAIN.row_sql(), "INSERT INTO \"odd name\" (a, b) VALUES (?1, ?2)");
+}
+
+#[cfg(feature = "postgres")]
+#[test]
+fn a_set_is_one_statement_for_many_rows() {
+    assert_eq!(
+        HITS.set_sql(),
+        "INSERT INTO hit (at, page) SELECT * FROM unnest($1::bigint[], $2::text[]) ON CONFLICT (at) DO NOTHING"
+    );
+    assert_eq!(
+        PLAIN.set_sql(),
+        "INSERT INTO \"odd name\" (a, b) SELECT * FROM unnest($1::double precision[], $2::bytea[])"
+    );
+}
+
+#[test]
+fn a_row_that_does_not_fit_is_refused_by_name() {
+    HITS.check(&[Cell::Int(1), Cell::from("page")]).unwrap();
+    HITS.check(&[Cell::Null, Cell::Null]).unwrap();
+    let short = HITS.check(&[Cell::Int(1)]).unwrap_err();
+    assert_eq!(short.kind(), ErrorKind::InvalidInput);
+    assert_eq!((short.field("values"), short.field("columns")), (Some("1"), Some("2")));
+    let wrong = HITS.check(&[Cell::Int(1), Cell::Blob(vec![])]).unwrap_err();
+    assert_eq!(wrong.kind(), ErrorKind::InvalidInput);
+    assert_eq!(wrong.field("column"), Some("page"));
+    assert_eq!(
+        (wrong.field("expected"), wrong.field("found")),
+        (Some("text"), Some("blob"))
+    );
+}
+
+#[test]
+fn cells_hold_what_values_hold() {
+    assert_eq!(Cell::of(&7_u32), Cell::Int(7));
+    assert_eq!(Cell::of("text"), Cell::from("text"));
+    assert_eq!(Cell::of(&None::<i64>), Cell::Null);
+    assert_eq!(Cell::of(&[1_u8, 2][..]), Cell::from(vec![1, 2]));
+}
