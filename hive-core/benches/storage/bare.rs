@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -11,22 +11,23 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use rusqlite::hooks::Wal;
 use rusqlite::wal::CheckpointMode;
+use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
 use crate::load::{Load, Measured, measure, repeat};
 use crate::{INSERT, TABLE};
 
-/// Pages in the log from which it is folded beside the writer, and from which the writer does the rest.
-const LOG_PAGES: (u32, u32) = (500, 1_000);
-
-/// How a bare writer makes its commits last.
+/// How a bare writer goes about it.
 #[derive(Clone, Copy)]
-pub(crate) enum Form {
-    /// Each commit syncs before it answers.
-    Group,
-    /// Commits go on while so many threads at most sync the log and answer after it.
-    Pipelined(usize),
+pub(crate) struct Form {
+    /// Threads that sync the log and answer after it, while commits go on without a sync. `None`: each commit syncs before it
+    /// answers.
+    pub(crate) syncs: Option<usize>,
+    /// What part of a commit's usual time, in percent, is spent waiting for more.
+    pub(crate) linger: u32,
+    /// Pages in the log from which it is folded beside the writer, and from which the writer does the rest.
+    pub(crate) log: (u32, u32),
 }
 
 struct Row {
@@ -46,50 +47,73 @@ pub(crate) fn connection(path: &Path, synchronous: &str) -> Connection {
 }
 
 /// What most programs do: one connection, one commit per write.
-pub(crate) fn naive(load: Load) -> Measured {
-    let dir = tempfile::tempdir().unwrap();
-    let conn = connection(&dir.path().join("bench.db"), "FULL");
-    conn.execute_batch(TABLE).unwrap();
-    let body = vec![7_u8; load.bytes];
-    repeat(load.span, |made| {
-        conn.prepare_cached(INSERT)
-            .unwrap()
-            .execute(rusqlite::params![made, body])
-            .unwrap();
-    })
+pub(crate) struct Naive {
+    conn: Connection,
+    _folder: TempDir,
+}
+
+impl Naive {
+    pub(crate) fn open() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let conn = connection(&folder.path().join("bench.db"), "FULL");
+        conn.execute_batch(TABLE).unwrap();
+        Self { conn, _folder: folder }
+    }
+
+    pub(crate) fn measure(&self, load: Load) -> Measured {
+        let body = vec![7_u8; load.bytes];
+        let mut insert = self.conn.prepare_cached(INSERT).unwrap();
+        repeat(load.span, |made| {
+            insert.execute(rusqlite::params![made, body]).unwrap();
+        })
+    }
 }
 
 /// A writer thread that commits everything which waits at once and lingers a little for more.
-pub(crate) fn writer(runtime: &Runtime, load: Load, form: Form) -> Measured {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("bench.db");
-    let synchronous = match form {
-        Form::Group => "FULL",
-        Form::Pipelined(_) => "NORMAL",
-    };
-    let mut conn = connection(&path, synchronous);
-    conn.execute_batch(TABLE).unwrap();
-    let folder = Folder::start(&mut conn, &path);
-    let sync = match form {
-        Form::Group => None,
-        Form::Pipelined(threads) => Some(Syncs::start(&path, threads)),
-    };
-    let (rows, waiting) = channel::<Row>();
-    let thread = std::thread::spawn(move || serve(&conn, &waiting, folder, sync));
-    let measured = measure(runtime, load, move |made| {
-        let rows = rows.clone();
-        async move {
-            let (answer, written) = oneshot::channel();
-            let body = vec![7; load.bytes];
-            rows.send(Row { made, body, answer }).unwrap();
-            written.await.unwrap();
-        }
-    });
-    thread.join().unwrap();
-    measured
+pub(crate) struct Bare {
+    rows: Sender<Row>,
+    thread: JoinHandle<()>,
+    _folder: TempDir,
 }
 
-fn serve(conn: &Connection, waiting: &Receiver<Row>, mut folder: Folder, sync: Option<Syncs>) {
+impl Bare {
+    pub(crate) fn open(form: Form) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bench.db");
+        let synchronous = if form.syncs.is_some() { "NORMAL" } else { "FULL" };
+        let mut conn = connection(&path, synchronous);
+        conn.execute_batch(TABLE).unwrap();
+        let log = Folder::start(&mut conn, &path, form.log);
+        let sync = form.syncs.map(|threads| Syncs::start(&path, threads));
+        let (rows, waiting) = channel();
+        let thread = std::thread::spawn(move || serve(&conn, &waiting, form, log, sync));
+        Self {
+            rows,
+            thread,
+            _folder: folder,
+        }
+    }
+
+    pub(crate) fn measure(&self, runtime: &Runtime, load: Load) -> Measured {
+        let rows = self.rows.clone();
+        measure(runtime, load, move |made| {
+            let rows = rows.clone();
+            async move {
+                let (answer, written) = oneshot::channel();
+                let body = vec![7; load.bytes];
+                rows.send(Row { made, body, answer }).unwrap();
+                written.await.unwrap();
+            }
+        })
+    }
+
+    pub(crate) fn close(self) {
+        drop(self.rows);
+        self.thread.join().unwrap();
+    }
+}
+
+fn serve(conn: &Connection, waiting: &Receiver<Row>, form: Form, mut log: Folder, sync: Option<Syncs>) {
     let mut begin = conn.prepare("BEGIN IMMEDIATE").unwrap();
     let mut insert = conn.prepare(INSERT).unwrap();
     let mut commit = conn.prepare("COMMIT").unwrap();
@@ -102,7 +126,7 @@ fn serve(conn: &Connection, waiting: &Receiver<Row>, mut folder: Folder, sync: O
         batch.extend(waiting.try_iter());
         // Those whose commit is still being synced cannot come back yet.
         let wanted = parties - sync.as_ref().map_or(0, Syncs::pending).min(parties);
-        let until = Instant::now() + (usual / 10).min(Duration::from_millis(1));
+        let until = Instant::now() + (usual * form.linger / 100).min(Duration::from_millis(1));
         while batch.len() < wanted {
             match waiting.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(row) => batch.push(row),
@@ -129,9 +153,9 @@ fn serve(conn: &Connection, waiting: &Receiver<Row>, mut folder: Folder, sync: O
                 usual = sync.take(done, parties == 1);
             }
         }
-        folder.tend(conn);
+        log.tend(conn);
     }
-    folder.end();
+    log.end();
 }
 
 fn answer(rows: Vec<Row>) {
@@ -237,13 +261,14 @@ impl Drop for Syncs {
 struct Folder {
     pages: Arc<AtomicU32>,
     tried: u32,
+    bounds: (u32, u32),
     folding: Arc<AtomicBool>,
     ask: SyncSender<()>,
     thread: JoinHandle<()>,
 }
 
 impl Folder {
-    fn start(writer: &mut Connection, path: &Path) -> Self {
+    fn start(writer: &mut Connection, path: &Path, bounds: (u32, u32)) -> Self {
         let pages = Arc::new(AtomicU32::new(0));
         let seen = Arc::clone(&pages);
         // It takes the place of SQLite's own hook, which would fold within the commit.
@@ -266,6 +291,7 @@ impl Folder {
         Self {
             pages,
             tried: 0,
+            bounds,
             folding,
             ask,
             thread,
@@ -273,7 +299,7 @@ impl Folder {
     }
 
     fn tend(&mut self, writer: &Connection) {
-        let (beside, long) = LOG_PAGES;
+        let (beside, long) = self.bounds;
         let pages = self.pages.load(Ordering::Relaxed);
         self.tried = self.tried.min(pages);
         if pages - self.tried < beside || self.folding.load(Ordering::Acquire) {

@@ -29,8 +29,8 @@ impl Figures {
         value
     }
 
-    /// Adds the ratio of one series to the best of others, by their medians: taken within each round, for the disk that both
-    /// met, and not to the best of each round, which would be to the luckiest.
+    /// Adds the ratio of one series to the best of others, by their medians: taken within each slice, for the disk that both
+    /// met, and not to the best of each slice, which would be to the luckiest.
     pub(crate) fn ratio(&mut self, name: &str, of: &str, to: &[&str]) {
         let best = to
             .iter()
@@ -46,6 +46,13 @@ impl Figures {
     pub(crate) fn print(&self) {
         for (name, (values, unit)) in &self.series {
             println!("figure {name} {:.3} {unit}", median(values));
+        }
+        for (name, (values, unit)) in &self.series {
+            // A median of few that lie far apart says little, and whoever reads it should see that.
+            if *unit == "ratio" {
+                let (low, high) = (quantile(values, 0.25), quantile(values, 0.75));
+                println!("spread {name} {low:.3}..{high:.3} half of {} slices", values.len());
+            }
         }
     }
 
@@ -80,7 +87,12 @@ fn met(yes: bool) -> &'static str {
 }
 
 pub(crate) fn median(values: &[f64]) -> f64 {
+    quantile(values, 0.5)
+}
+
+fn quantile(values: &[f64], part: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    sorted[sorted.len() / 2]
+    let index = (sorted.len() as f64 * part) as usize;
+    sorted[index.min(sorted.len() - 1)]
 }

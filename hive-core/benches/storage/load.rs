@@ -38,6 +38,12 @@ impl Measured {
         Self { sorted: times, span }
     }
 
+    /// Several of the same thing as one.
+    pub(crate) fn join(parts: Vec<Self>) -> Self {
+        let span = parts.iter().map(|part| part.span).sum();
+        Self::new(parts.into_iter().flat_map(|part| part.sorted).collect(), span)
+    }
+
     pub(crate) fn per_s(&self) -> f64 {
         self.sorted.len() as f64 / self.span.as_secs_f64()
     }
@@ -95,4 +101,17 @@ pub(crate) fn repeat(span: Duration, mut once: impl FnMut(i64)) -> Measured {
         times.push(begun.elapsed());
     }
     Measured::new(times, started.elapsed())
+}
+
+/// Lets contestants take turns in short slices, each time another one first, so that all meet the same disk. What comes back
+/// has one entry per contestant, with one per slice.
+pub(crate) fn contest(slices: usize, contestants: &[&dyn Fn() -> Measured]) -> Vec<Vec<Measured>> {
+    let mut measured: Vec<Vec<Measured>> = contestants.iter().map(|_| Vec::new()).collect();
+    for slice in 0..slices {
+        for turn in 0..contestants.len() {
+            let index = (slice + turn) % contestants.len();
+            measured[index].push(contestants[index]());
+        }
+    }
+    measured
 }

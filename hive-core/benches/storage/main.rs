@@ -1,12 +1,13 @@
 //! What the database room costs, beside bare loops on the same disk in the same minute.
 //!
 //! `cargo bench -p hive-core --bench storage` prints one `figure <name> <value> <unit>` line per figure and then says of each
-//! bar whether it is met. Disks differ by the hour, so the ratios are what counts: every round measures the disk, the
-//! bare loops and [`Db`](hive_core::db::Db) one after another, a ratio is taken within its round, and a figure is the
-//! median over the rounds, of latencies the median of each round's. `HIVE_BENCH_ROUNDS` sets how many there are; `HIVE_BENCH_ONLY` keeps to the loads whose name holds
-//! it, for example `64.1k`.
+//! bar whether it is met. Disks differ by the hour and by the second, so the ratios are what counts: in every round the bare
+//! loops and [`Db`](hive_core::db::Db) take turns in short slices on databases that stay open, and a ratio is the median
+//! of those within the slices. Other figures are medians over the rounds. `HIVE_BENCH_ROUNDS` sets how many there are;
+//! `HIVE_BENCH_ONLY` keeps to the loads whose name holds it, for example `64.1k`.
 //!
-//! - `raw.sqlite.naive` is what most programs do: one connection, one commit per write.
+//! - `raw.sqlite.naive` is what most programs do: one connection, one commit per write. The number in its name is that of the load
+//!   beside which it was measured; it has one writer.
 //! - `raw.sqlite.group` commits whatever waits at once and syncs within the commit.
 //! - `raw.sqlite.pipelined` commits without a sync and answers after a stage of its own has synced the log.
 //! - `db.sqlite.raw_ratio` is to the better of these two.
@@ -35,19 +36,37 @@ use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
-use crate::bare::Form;
+use crate::bare::{Bare, Form, Naive};
 use crate::figures::{Bar, Figures, SYNCS};
-use crate::load::{Load, Measured};
+use crate::load::{Load, Measured, contest};
+use crate::own::Own;
 
 const ROUNDS: usize = 5;
 const SPAN: Duration = Duration::from_millis(400);
-const WRITERS: [usize; 5] = [1, 16, 64, 256, 1_000];
+/// Turns that each contestant gets in a round.
+const SLICES: usize = 4;
+const SLICE: Duration = Duration::from_millis(80);
+const WRITERS: [usize; 6] = [1, 16, 64, 100, 256, 1_000];
 const BYTES: [usize; 2] = [200, 1024];
 /// Writers while reads are measured.
 const WRITERS_BESIDE: usize = 64;
 const READERS: [usize; 2] = [1, 16];
-/// Threads that sync for the pipelined loop: more of them did not win anywhere.
-const SYNC_THREADS: usize = 2;
+const GROUP: Form = Form {
+    syncs: None,
+    linger: 10,
+    log: (500, 1_000),
+};
+const PIPELINED: Form = Form {
+    syncs: Some(2),
+    ..GROUP
+};
+/// The contestants, in the order in which they are measured.
+const SQLITE: [&str; 4] = [
+    "raw.sqlite.naive",
+    "raw.sqlite.group",
+    "db.sqlite",
+    "raw.sqlite.pipelined",
+];
 
 pub(crate) const TABLE: &str =
     "CREATE TABLE item (id INTEGER PRIMARY KEY, made INTEGER NOT NULL, body BLOB NOT NULL) STRICT;
@@ -64,33 +83,37 @@ fn main() {
         .build()
         .unwrap();
     if std::env::var_os(MEMORY).is_some() {
-        println!("{}", own::growth_mib(&runtime, load(1_000, 200)));
+        println!(
+            "{}",
+            own::growth_mib(
+                &runtime,
+                Load {
+                    span: SPAN,
+                    ..load(1_000, 200)
+                }
+            )
+        );
         return;
     }
     let rounds = setting("HIVE_BENCH_ROUNDS").map_or(ROUNDS, |rounds| rounds.parse().unwrap());
     let only = setting("HIVE_BENCH_ONLY").unwrap_or_default();
+    let loads: Vec<Load> = BYTES
+        .into_iter()
+        .flat_map(|bytes| WRITERS.map(|writers| load(writers, bytes)))
+        .filter(|load| load.suffix().contains(&only))
+        .collect();
     let mut figures = Figures::default();
     for _ in 0..rounds {
         figures.record(SYNCS, disk::syncs_per_s(SPAN), "syncs/s");
-        for bytes in BYTES {
-            let load = load(1, bytes);
-            writes(&mut figures, "raw.sqlite.naive", load, &bare::naive(load));
-            for load in WRITERS.map(|writers| Load { writers, ..load }) {
-                if load.suffix().contains(&only) {
-                    sqlite_writes(&runtime, &mut figures, load);
-                }
-            }
+        for &load in &loads {
+            sqlite_writes(&runtime, &mut figures, load);
         }
-        let hundred = load(100, 200);
-        writes(&mut figures, "db.sqlite", hundred, &own::writes(&runtime, hundred));
         sqlite_reads(&runtime, &mut figures);
         figures.record("db.sqlite.open_ms", own::open_ms(&runtime), "ms");
         figures.record("db.sqlite.memory_mib", memory_mib(), "MiB");
     }
-    for bytes in BYTES {
-        for writers in WRITERS {
-            ratios(&mut figures, load(writers, bytes));
-        }
+    for load in loads {
+        ratios(&mut figures, load);
     }
     figures.print();
     figures.judge(&bars("sqlite"));
@@ -104,7 +127,7 @@ fn load(writers: usize, bytes: usize) -> Load {
     Load {
         writers,
         bytes,
-        span: SPAN,
+        span: SLICE,
     }
 }
 
@@ -119,31 +142,40 @@ fn bars(engine: &str) -> Vec<(String, Bar)> {
     ]
 }
 
-/// The three figures of every loop.
-fn writes(figures: &mut Figures, of: &str, load: Load, measured: &Measured) {
+/// What every loop's figures are. Rates are kept slice by slice; a percentile needs all of them.
+fn writes(figures: &mut Figures, of: &str, load: Load, slices: Vec<Measured>) {
     let suffix = load.suffix();
-    figures.record(&format!("{of}.write_p50_ms.{suffix}"), measured.p50_ms(), "ms");
-    figures.record(&format!("{of}.write_p99_ms.{suffix}"), measured.p99_ms(), "ms");
-    figures.record(&format!("{of}.writes_per_s.{suffix}"), measured.per_s(), "writes/s");
+    for slice in &slices {
+        figures.record(&format!("{of}.writes_per_s.{suffix}"), slice.per_s(), "writes/s");
+    }
+    let round = Measured::join(slices);
+    figures.record(&format!("{of}.write_p50_ms.{suffix}"), round.p50_ms(), "ms");
+    figures.record(&format!("{of}.write_p99_ms.{suffix}"), round.p99_ms(), "ms");
 }
 
 fn sqlite_writes(runtime: &Runtime, figures: &mut Figures, load: Load) {
-    let bare = |form| bare::writer(runtime, load, form);
-    writes(figures, "raw.sqlite.group", load, &bare(Form::Group));
-    writes(figures, "db.sqlite", load, &own::writes(runtime, load));
-    writes(
-        figures,
-        "raw.sqlite.pipelined",
-        load,
-        &bare(Form::Pipelined(SYNC_THREADS)),
+    let (naive, group, pipelined) = (Naive::open(), Bare::open(GROUP), Bare::open(PIPELINED));
+    let own = Own::open(runtime);
+    let slices = contest(
+        SLICES,
+        &[
+            &|| naive.measure(load),
+            &|| group.measure(runtime, load),
+            &|| own.measure(runtime, load),
+            &|| pipelined.measure(runtime, load),
+        ],
     );
+    for (of, slices) in SQLITE.into_iter().zip(slices) {
+        writes(figures, of, load, slices);
+    }
+    own.close(runtime);
+    group.close();
+    pipelined.close();
 }
 
 fn ratios(figures: &mut Figures, load: Load) {
     let suffix = load.suffix();
-    let of = |name: &str| format!("{name}.writes_per_s.{suffix}");
-    let (own, group, pipelined) = (of("db.sqlite"), of("raw.sqlite.group"), of("raw.sqlite.pipelined"));
-    let naive = format!("raw.sqlite.naive.writes_per_s.{}", Load { writers: 1, ..load }.suffix());
+    let [naive, group, own, pipelined] = SQLITE.map(|of| format!("{of}.writes_per_s.{suffix}"));
     figures.ratio(&format!("db.sqlite.raw_ratio.{suffix}"), &own, &[&group, &pipelined]);
     figures.ratio(&format!("db.sqlite.naive_ratio.{suffix}"), &own, &[&naive]);
     figures.ratio(&format!("raw.sqlite.pipelined_ratio.{suffix}"), &pipelined, &[&group]);
@@ -151,7 +183,14 @@ fn ratios(figures: &mut Figures, load: Load) {
 
 fn sqlite_reads(runtime: &Runtime, figures: &mut Figures) {
     for readers in READERS {
-        let measured = own::reads(runtime, readers, load(WRITERS_BESIDE, 200));
+        let measured = own::reads(
+            runtime,
+            readers,
+            Load {
+                span: SPAN,
+                ..load(WRITERS_BESIDE, 200)
+            },
+        );
         let mut record = |name: &str, value, unit| figures.record(&format!("db.sqlite.{name}.{readers}"), value, unit);
         record("reads_per_s", measured.per_s(), "reads/s");
         record("read_p50_ms", measured.p50_ms(), "ms");

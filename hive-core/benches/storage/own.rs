@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use hive_core::db::{Db, Migration, Migrations, Options};
+use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
@@ -33,16 +34,32 @@ async fn write(db: &Db, made: i64, bytes: usize) {
     db.write(move |tx| tx.execute(INSERT, &[&made, &body])).await.unwrap();
 }
 
-pub(crate) fn writes(runtime: &Runtime, load: Load) -> Measured {
-    let dir = tempfile::tempdir().unwrap();
-    let db = open(runtime, dir.path());
-    let handle = db.clone();
-    let measured = measure(runtime, load, move |made| {
-        let db = handle.clone();
-        async move { write(&db, made, load.bytes).await }
-    });
-    runtime.block_on(db.close()).unwrap();
-    measured
+/// An open database and its folder.
+pub(crate) struct Own {
+    db: Db,
+    _folder: TempDir,
+}
+
+impl Own {
+    pub(crate) fn open(runtime: &Runtime) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self {
+            db: open(runtime, folder.path()),
+            _folder: folder,
+        }
+    }
+
+    pub(crate) fn measure(&self, runtime: &Runtime, load: Load) -> Measured {
+        let handle = self.db.clone();
+        measure(runtime, load, move |made| {
+            let db = handle.clone();
+            async move { write(&db, made, load.bytes).await }
+        })
+    }
+
+    pub(crate) fn close(self, runtime: &Runtime) {
+        runtime.block_on(self.db.close()).unwrap();
+    }
 }
 
 /// Reads one row through an index, from `readers` tasks, while `load` writes.
