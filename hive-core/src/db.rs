@@ -46,133 +46,29 @@ mod guard;
 mod sqlite;
 mod tx;
 mod migrate;
+mod options;
 mod reader;
 mod queue;
 mod checkpoint;
 mod batch;
+mod file;
 
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use hive_errors::{Error, ErrorKind, Result};
 
 use self::house::House;
 pub use self::migrate::{Applied, Migration, Migrations, Pending};
+use self::options::Place;
+pub use self::options::{Options, Stats, Write};
 pub use self::set::{Cell, Kind, Set};
 pub use self::tx::{Dialect, Snapshot, Tx};
 pub use self::value::{FromValue, Row, ToValue, Value};
 pub use self::wakes::Wakes;
-use crate::clock::{Clock, SystemClock};
-use crate::limits;
-
-/// Where the database is and how it is opened.
-#[derive(Clone, Debug)]
-pub struct Options {
-    path: PathBuf,
-    migrations: Vec<&'static Migrations>,
-    readers: usize,
-    write_timeout: Duration,
-    read_timeout: Duration,
-    clock: Arc<dyn Clock>,
-}
-
-impl Options {
-    /// One SQLite file, made when it does not exist. Its folder must exist.
-    pub fn file(path: impl Into<PathBuf>) -> Self {
-        Self {
-            path: path.into(),
-            migrations: Vec::new(),
-            readers: limits::DB_READERS,
-            write_timeout: limits::DB_WRITE_TIMEOUT,
-            read_timeout: limits::DB_READ_TIMEOUT,
-            clock: Arc::new(SystemClock),
-        }
-    }
-
-    /// Adds a crate's tables. They are checked before anything is written and brought up to date at open, in the order
-    /// given.
-    pub fn migrations(mut self, set: &'static Migrations) -> Self {
-        self.migrations.push(set);
-        self
-    }
-
-    /// How long a write waits for a place in the writer's queue before it is refused with `overloaded`; 30 s unless set.
-    pub fn write_timeout(mut self, timeout: Duration) -> Self {
-        self.write_timeout = timeout;
-        self
-    }
-
-    /// How long a read may take, waiting for a connection included, before it is interrupted; 10 s unless set.
-    pub fn read_timeout(mut self, timeout: Duration) -> Self {
-        self.read_timeout = timeout;
-        self
-    }
-
-    /// How many read-only connections serve [`Db::read`] at most, from 1 to [`limits::DB_READERS_MAX`].
-    pub fn readers(mut self, count: usize) -> Self {
-        self.readers = count.clamp(1, limits::DB_READERS_MAX);
-        self
-    }
-
-    /// The clock that dates migrations; the system's unless set.
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
-        self
-    }
-}
-
-/// What a write asks for besides its closure.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Write {
-    relaxed: bool,
-    read_committed: bool,
-}
-
-impl Write {
-    /// Acknowledged means on disk. What [`Db::write`] asks for.
-    pub const fn durable() -> Self {
-        Self {
-            relaxed: false,
-            read_committed: false,
-        }
-    }
-
-    /// Acknowledged means committed: other closures see it and it survives the death of the process, but a loss of power may
-    /// take it back, with everything written after it. The next durable write makes it durable, too.
-    ///
-    /// For what can be found out again, such as who works on what; never for what somebody was promised.
-    pub const fn relaxed() -> Self {
-        Self {
-            relaxed: true,
-            read_committed: false,
-        }
-    }
-
-    /// On PostgreSQL, each statement sees what others have committed by then, and nothing is checked at the end: cheaper, for
-    /// closures whose every write is guarded by its own `WHERE`. Without it, closures come to the same end as if they had
-    /// run one after another (`SERIALIZABLE`), and are run again when that was not so. SQLite runs them one after another
-    /// in any case.
-    #[must_use]
-    pub const fn read_committed(mut self) -> Self {
-        self.read_committed = true;
-        self
-    }
-}
-
-/// How much the writer has done since it was opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Stats {
-    /// Closures whose work is on disk.
-    pub writes: u64,
-    /// Commits that carried them; `writes / commits` is the mean batch.
-    pub commits: u64,
-}
 
 /// A handle to the database. Clones are cheap and share one writer and one pool of readers.
 ///
@@ -184,12 +80,15 @@ pub struct Db {
 }
 
 struct Inner {
-    path: PathBuf,
-    // Before the writer, which gives the file's lock back when it ends.
-    readers: reader::Readers,
-    writer: batch::Writer,
+    engine: Engine,
+    place: String,
     migrations: Vec<&'static Migrations>,
     house: House,
+}
+
+/// What keeps the data.
+enum Engine {
+    File(file::File),
 }
 
 impl Db {
@@ -216,7 +115,7 @@ impl Db {
 
     fn open_blocking(options: Options) -> Result<Self> {
         let Options {
-            path,
+            place,
             migrations,
             readers,
             write_timeout,
@@ -224,22 +123,20 @@ impl Db {
             clock,
         } = options;
         migrate::check_sets(&migrations)?;
-        let file = place::resolve(&path)?;
-        let lock = lock::FileLock::take(&file)?;
         let house = House::new(clock);
-        let writing = match sqlite::prepare(&file, &migrations, &house) {
-            Ok(writing) => writing,
-            Err(error) => {
-                lock.withdraw();
-                return Err(error);
+        let (engine, place) = match place {
+            Place::File(path) => {
+                let times = file::Times {
+                    write: write_timeout,
+                    read: read_timeout,
+                };
+                let file = file::File::open(&path, &migrations, &house, readers, times)?;
+                (Engine::File(file), path.display().to_string())
             }
         };
-        let readers = reader::Readers::new(file, readers, read_timeout, house.clone());
-        let writer = batch::Writer::start(writing, lock, house.clone(), write_timeout, readers.end())?;
         let inner = Inner {
-            readers,
-            writer,
-            path,
+            engine,
+            place,
             migrations,
             house,
         };
@@ -282,7 +179,9 @@ impl Db {
         T: Send + 'static,
         F: FnMut(&mut Tx<'_>) -> Result<T> + Send + 'static,
     {
-        self.inner.writer.write(asked, false, work).await
+        match &self.inner.engine {
+            Engine::File(file) => file.write(asked, work).await,
+        }
     }
 
     /// Inserts one row, together with whatever else is appended to the same set, and returns once it is on disk: the way for
@@ -313,7 +212,9 @@ impl Db {
         T: Send + 'static,
         F: FnMut(&Snapshot<'_>) -> Result<T> + Send + 'static,
     {
-        self.inner.readers.read(work).await
+        match &self.inner.engine {
+            Engine::File(file) => file.read(work).await,
+        }
     }
 
     /// The migrations in force, by the time they were applied; those of one time in the order given at open.
@@ -348,19 +249,22 @@ impl Db {
                 )
                 .with("owner", owner)
             })?;
-        self.inner
-            .writer
-            .write(SCHEMA, true, move |tx| migrate::down(tx, set, count))
-            .await
+        self.change_schema(move |tx| migrate::down(tx, set, count)).await
     }
 
     /// Brings the schema up to date again, as [`Db::open`] does; only of use after [`Db::down`].
     pub async fn up(&self) -> Result<()> {
         let sets = self.inner.migrations.clone();
-        self.inner
-            .writer
-            .write(SCHEMA, true, move |tx| migrate::up(tx, &sets))
-            .await
+        self.change_schema(move |tx| migrate::up(tx, &sets)).await
+    }
+
+    async fn change_schema<F>(&self, work: F) -> Result<()>
+    where
+        F: FnMut(&mut Tx<'_>) -> Result<()> + Send + 'static,
+    {
+        match &self.inner.engine {
+            Engine::File(file) => file.change_schema(work).await,
+        }
     }
 
     /// Begins to listen on `channel`: every commit from now on whose closure called [`Tx::notify`] with it wakes
@@ -371,17 +275,21 @@ impl Db {
 
     /// Which SQL the engine speaks.
     pub fn dialect(&self) -> Dialect {
-        Dialect::Sqlite
+        match self.inner.engine {
+            Engine::File(_) => Dialect::Sqlite,
+        }
     }
 
     /// How much the writer has done since it was opened.
     pub fn stats(&self) -> Stats {
-        self.inner.writer.stats()
+        match &self.inner.engine {
+            Engine::File(file) => file.stats(),
+        }
     }
 
-    /// The file's path, as it was given.
-    pub fn path(&self) -> &Path {
-        &self.inner.path
+    /// The file's path as it was given, or the server's address without the password: for people.
+    pub fn place(&self) -> &str {
+        &self.inner.place
     }
 
     /// Finishes what is queued and the reads that run, folds the write-ahead log into the file, closes it and gives its lock
@@ -394,19 +302,16 @@ impl Db {
     /// # Cancel safety
     /// Dropped, closing goes on by itself.
     pub async fn close(&self) -> Result<()> {
-        self.inner.readers.shut();
-        self.inner.writer.shut();
-        self.inner.writer.ended().await
+        match &self.inner.engine {
+            Engine::File(file) => file.close().await,
+        }
     }
 }
-
-/// Migrations wait for each other on a lock of their own, and must see what was done meanwhile.
-const SCHEMA: Write = Write::durable().read_committed();
 
 impl fmt::Debug for Db {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Db")
-            .field("path", &self.inner.path)
+            .field("place", &self.inner.place)
             .field("stats", &self.stats())
             .finish_non_exhaustive()
     }

@@ -14,10 +14,11 @@ use super::contain::contained;
 use super::guard::{Guard, Scope};
 use super::house::House;
 use super::lock::FileLock;
+use super::options::{Stats, Write};
 use super::queue::{Linger, Queue, Refused};
+use super::sqlite;
 use super::sqlite::Writing;
 use super::tx::{Hook, Snapshot, Tx};
-use super::{Stats, Write, sqlite};
 use crate::limits;
 
 /// A closure and whoever waits for it, its types erased. Everything of the user's runs or is dropped in these two.

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::{Db, Migration, Migrations, Options, Tx};
+use super::{Db, Engine, Migration, Migrations, Options, Tx};
 use hive_errors::Result;
 
 static ITEMS: Migrations = Migrations {
@@ -57,6 +57,15 @@ impl Home {
             .collect();
         names.sort();
         names
+    }
+}
+
+impl Db {
+    /// How many writes wait.
+    fn waiting(&self) -> usize {
+        match &self.inner.engine {
+            Engine::File(file) => file.waiting(),
+        }
     }
 }
 
@@ -114,7 +123,7 @@ where
     for (index, work) in works.into_iter().enumerate() {
         let handle = db.clone();
         tasks.spawn(async move { (index, handle.write(work).await) });
-        while db.inner.writer.waiting() <= index {
+        while db.waiting() <= index {
             tokio::task::yield_now().await;
         }
     }

@@ -50,7 +50,7 @@ async fn closing_finishes_what_is_queued() {
             tokio::spawn(async move { db.write(insert(id)).await })
         })
         .collect();
-    while db.inner.writer.waiting() < 10 {
+    while db.waiting() < 10 {
         tokio::task::yield_now().await;
     }
     let closing: Vec<_> = (0..3)
@@ -84,7 +84,7 @@ async fn closing_goes_on_by_itself_and_refuses_those_who_wait_for_a_place() {
         let id = i64::try_from(id).unwrap();
         queued.spawn(async move { db.write(insert(id)).await });
     }
-    while db.inner.writer.waiting() < limits::DB_QUEUE {
+    while db.waiting() < limits::DB_QUEUE {
         tokio::task::yield_now().await;
     }
     // Begun, and dropped at its first wait.
@@ -145,7 +145,7 @@ async fn dropping_the_last_handle_finishes_and_gives_the_lock_back() {
         let db = db.clone();
         async move { db.write(insert(3)).await }
     });
-    while db.inner.writer.waiting() == 0 {
+    while db.waiting() == 0 {
         tokio::task::yield_now().await;
     }
     cancelled.abort();

@@ -157,7 +157,7 @@ async fn what_panics_when_it_is_dropped_does_not_stop_the_writer() {
             }
         }),
     ];
-    while db.inner.writer.waiting() < abandoned.len() {
+    while db.waiting() < abandoned.len() {
         tokio::task::yield_now().await;
     }
     abandoned.iter().for_each(tokio::task::JoinHandle::abort);
@@ -174,7 +174,7 @@ async fn hooks_run_once_their_commit_is_there_and_before_the_answer() {
     let (done, committed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let (ran, seen) = (Arc::clone(&done), Arc::clone(&committed));
     // Another connection sees what is committed, and nothing else.
-    let path = db.path().to_owned();
+    let path = db.place().to_owned();
     db.write(move |tx| {
         let (path, seen, ran) = (path.clone(), Arc::clone(&seen), Arc::clone(&ran));
         tx.on_commit(move || {
@@ -231,7 +231,7 @@ async fn a_write_whose_caller_has_gone_is_written_all_the_same() {
         let db = db.clone();
         async move { db.write(insert(7)).await }
     });
-    while db.inner.writer.waiting() == 0 {
+    while db.waiting() == 0 {
         tokio::task::yield_now().await;
     }
     gone.abort();
@@ -253,7 +253,7 @@ async fn a_queue_that_stays_full_refuses_and_writes_nothing() {
         let db = db.clone();
         queued.spawn(async move { db.write(insert(id)).await });
     }
-    while db.inner.writer.waiting() < limits::DB_QUEUE {
+    while db.waiting() < limits::DB_QUEUE {
         tokio::task::yield_now().await;
     }
     let mut late = JoinSet::new();

@@ -150,7 +150,7 @@ async fn an_empty_file_and_odd_names_are_as_good_as_any() {
         assert!(fs::metadata(&path).unwrap().len() > 0, "{name}");
         let db = open(&path).await.unwrap();
         assert_eq!(db.read(rows).await.unwrap(), [1], "{name}");
-        assert_eq!(db.path(), path);
+        assert_eq!(db.place(), path.display().to_string());
     }
 }
 
