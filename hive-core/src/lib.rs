@@ -43,6 +43,8 @@
 //! None is on by default. [`ManualClock`](clock::ManualClock), [`SeededRng`](rng::SeededRng) and
 //! [`Scripted`](model::scripted::Scripted) are always there, because simulations and examples use them as well as tests.
 //!
+//! - `cache`: the module `cache`, in memory.
+//! - `redis`: `cache` gains `cache::redis::Redis`, a store that processes share. Turns on `cache`.
 //! - `claude`: [`model`] gains `model::claude::Claude`, the Claude command line as a model (on Unix, where process groups are).
 //! - `test-util`: `testing`, private servers for tests and networks that fail on request (on Unix).
 //!
@@ -63,6 +65,7 @@
 //! | [`config`] | [`Loader`](config::Loader): defaults, files, environment and code in layers; [`Secret`](config::Secret) |
 //! | [`flags`] | [`Flags`](flags::Flags): switches that can be turned at run time |
 //! | [`shutdown`] | [`Shutdown`](shutdown::Shutdown) and [`TaskSet`](shutdown::TaskSet): stopping in good order |
+//! | `cache` | `Cache`: what was expensive to find out, kept for a while; with the feature `cache` |
 //! | [`model`] | [`Model`](model::Model): language models as a port |
 //! | `testing` | with the feature `test-util`: servers for tests, gone when the test is |
 
@@ -89,6 +92,9 @@ pub mod config;
 pub mod flags;
 
 pub mod shutdown;
+
+#[cfg(feature = "cache")]
+pub mod cache;
 
 pub mod model;
 

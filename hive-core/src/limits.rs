@@ -169,3 +169,74 @@ pub const TESTING_PORTS_TRIED: u32 = 5;
 
 /// How much of its log is shown when it fails: the last 4 KiB, which hold the reason.
 pub const TESTING_LOG_BYTES_SHOWN: usize = 4 << 10;
+
+/// The longest key of a cache, its scopes included: 1 KiB. A longer one is better replaced by a digest, since every entry
+/// holds its key in memory.
+pub const CACHE_KEY_BYTES_MAX: usize = 1 << 10;
+
+/// The largest value of a cache unless set: 1 MiB. A larger one keeps all others on its connection waiting.
+pub const CACHE_VALUE_BYTES_DEFAULT: usize = 1 << 20;
+
+/// The largest value that a cache can be set to take: 64 MiB, as for payloads.
+pub const CACHE_VALUE_BYTES_MAX: usize = PAYLOAD_BYTES_MAX;
+
+/// What a cache keeps in memory unless set, keys, values and [`CACHE_ENTRY_BYTES`] for each: 64 MiB.
+pub const CACHE_MEMORY_BYTES: u64 = 64 << 20;
+
+/// What an entry in memory costs besides its key and value: the table, the order of use and the counts behind it.
+pub const CACHE_ENTRY_BYTES: usize = 256;
+
+/// The longest that a value is kept: 30 days. What should last longer belongs into a database.
+pub const CACHE_TTL_MAX: Duration = Duration::from_secs(30 * 86_400);
+
+/// How long memory believes what a shared store said, unless set: 1 s, which people take for at once, and which spares the
+/// store all but one lookup a second for a key in demand.
+pub const CACHE_MEMORY_TTL: Duration = Duration::from_secs(1);
+
+/// By how much of its time a value may end earlier, in percent, unless set: enough to spread out what was kept together.
+pub const CACHE_JITTER_PERCENT: u8 = 10;
+
+/// How long a computation for a cache may take unless set: 150 s, more than [`MODEL_TIMEOUT_DEFAULT`], so that a model's
+/// own deadline comes first and says more.
+pub const CACHE_COMPUTE_TIMEOUT: Duration = Duration::from_secs(150);
+
+/// How long a call of a shared store may take at all: 5 s. Stores have shorter limits of their own; this one is for those
+/// that forget about them.
+pub const CACHE_STORE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// After how many failures in a row a cache says that it goes on without its shared store.
+pub const CACHE_FAILURES_DEGRADED: u32 = 3;
+
+/// How many keys that are out of date in a shared store are remembered while it cannot be told: 10,000, some megabytes.
+/// The values of any more are seen again when the store is back, until their time is over.
+pub const CACHE_OWED_MAX: usize = 10_000;
+
+/// How many of those keys one call removes: a few kilobytes, which a server does in well under a millisecond.
+pub const CACHE_REPAY_BATCH: usize = 100;
+
+/// Connections to a Redis server unless set. One carries 200,000 calls a second; the second goes on when a large value
+/// blocks the first.
+pub const CACHE_REDIS_CONNECTIONS: usize = 2;
+
+/// The most connections to a Redis server that can be asked for: a fleet of a hundred processes still stays below the
+/// server's usual limit of 10,000.
+pub const CACHE_REDIS_CONNECTIONS_MAX: usize = 16;
+
+/// How long connecting to a Redis server may take unless set.
+pub const CACHE_REDIS_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long a call to a Redis server may take unless set: 250 ms, a thousand times what it usually does.
+pub const CACHE_REDIS_COMMAND_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// Calls to a Redis server under way at once; more wait for their turn within their time.
+pub const CACHE_REDIS_IN_FLIGHT: usize = 1_024;
+
+/// After how many failures in a row a Redis server is left alone for [`CACHE_REDIS_PAUSE`], unless set.
+pub const CACHE_REDIS_FAILURES: u32 = 3;
+
+/// How long a Redis server that failed is left alone, unless set: 1 s. A probe costs one caller some milliseconds, and a
+/// restart takes about that long.
+pub const CACHE_REDIS_PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest wait between two attempts to connect to a Redis server, unless set.
+pub const CACHE_REDIS_BACKOFF_MAX: Duration = Duration::from_secs(5);

@@ -1,0 +1,28 @@
+//! Keys and the scopes they stand in, written so that no two of them can be confused.
+
+use hive_errors::{Error, ErrorKind, Result};
+
+/// Ends the scope and begins the key. No scope has one in its name, so the first one in a full key is it, and no key,
+/// whatever is in it, can reach into another scope.
+const END: char = ':';
+/// Between a scope and one within it.
+const WITHIN: char = '/';
+
+/// The scope `name` within `outer`.
+pub(super) fn scope(outer: &str, name: &str) -> Result<String> {
+    if name.is_empty() || name.contains([END, WITHIN]) {
+        return Err(Error::new(ErrorKind::InvalidInput, "the scope's name does not fit")
+            .with("scope", name.escape_debug())
+            .with_hint("use a name that is not empty and has neither ':' nor '/' in it"));
+    }
+    Ok(if outer.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{outer}{WITHIN}{name}")
+    })
+}
+
+/// What the stores know this key by.
+pub(super) fn full(scope: &str, key: &str) -> String {
+    format!("{scope}{END}{key}")
+}

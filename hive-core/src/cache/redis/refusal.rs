@@ -1,0 +1,120 @@
+//! What the server or the way to it says when something fails, in the words of this house.
+
+use ::redis::aio::MultiplexedConnection;
+use ::redis::{Cmd, ErrorKind as Theirs, ParsingError, Pipeline, RedisError, RedisResult, ServerErrorKind, Value};
+use hive_errors::{Error, ErrorKind};
+
+/// What the server is asked for. All of it may be asked for twice.
+pub(super) enum Call {
+    One(Cmd),
+    Several(Pipeline),
+}
+
+/// What the server says to one of the commands.
+pub(super) type Answer = RedisResult<Value>;
+
+impl Call {
+    /// One answer for each command. An error that is about more than one of several commands is the whole call's.
+    pub(super) async fn make(&self, connection: &mut MultiplexedConnection) -> RedisResult<Vec<Answer>> {
+        match self {
+            Self::One(command) => Ok(vec![Ok(command.query_async(connection).await?)]),
+            Self::Several(commands) => {
+                let answers: Vec<Answer> = commands.query_async(connection).await?;
+                let outage = answers.iter().filter_map(|answer| answer.as_ref().err());
+                match outage.into_iter().find(|error| verdict(error) != Verdict::Serves) {
+                    Some(error) => Err(error.clone()),
+                    None => Ok(answers),
+                }
+            }
+        }
+    }
+}
+
+/// What an error says about the server.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It serves, and did not like this call.
+    Serves,
+    /// It is there and cannot serve, or will not serve us.
+    Refuses,
+    /// The connection is of no more use.
+    Broken,
+}
+
+pub(super) fn verdict(error: &RedisError) -> Verdict {
+    match error.kind() {
+        Theirs::Server(
+            ServerErrorKind::BusyLoading
+            | ServerErrorKind::MasterDown
+            | ServerErrorKind::ClusterDown
+            | ServerErrorKind::TryAgain
+            | ServerErrorKind::Moved
+            | ServerErrorKind::Ask
+            | ServerErrorKind::ReadOnly
+            | ServerErrorKind::NoPerm,
+        )
+        | Theirs::InvalidClientConfig
+        | Theirs::AuthenticationFailed => Verdict::Refuses,
+        Theirs::Server(_) | Theirs::Extension => match error.code() {
+            // The password was changed or the user removed under a connection that was let in before.
+            Some("NOAUTH" | "WRONGPASS") => Verdict::Broken,
+            _ => Verdict::Serves,
+        },
+        Theirs::Io
+        | Theirs::Parse
+        | Theirs::UnexpectedReturnType
+        | Theirs::Client
+        | Theirs::MasterNameNotFoundBySentinel
+        | Theirs::NoValidReplicasFoundBySentinel
+        | Theirs::EmptySentinelList
+        | Theirs::ClusterConnectionNotFound
+        | Theirs::RESP3NotSupported
+        // The library may add kinds. Whatever is not an answer of the server is the connection's matter.
+        | _ => Verdict::Broken,
+    }
+}
+
+/// The error for the caller.
+pub(super) fn refused(error: RedisError) -> Error {
+    let kind = error.kind();
+    let code = error.code().map(str::to_owned);
+    let told = match (kind, code.as_deref()) {
+        (Theirs::AuthenticationFailed, _) | (_, Some("NOAUTH" | "WRONGPASS" | "NOPERM")) => Error::new(
+            ErrorKind::Config,
+            "the redis server refuses the user, the password or the command",
+        )
+        .with_hint("correct user and password in the address, and what the server lets that user do"),
+        (Theirs::InvalidClientConfig, _) => {
+            Error::new(ErrorKind::Config, "the settings for the redis server do not fit")
+                .with_hint("correct the address or the certificate")
+        }
+        (_, Some("OOM")) => Error::new(ErrorKind::Overloaded, "the redis server has no room left")
+            .with_hint("raise its maxmemory, or set an eviction policy such as allkeys-lru"),
+        (_, Some("WRONGTYPE")) => Error::new(ErrorKind::Conflict, "the key holds something that is no cache's value")
+            .with_hint("give the cache a prefix of its own on this server"),
+        _ => Error::new(ErrorKind::Storage, "the redis server did not serve the call")
+            .with_hint("look at the cause below, then at the server and the way to it"),
+    };
+    let told = match code {
+        Some(code) => told.with("code", code),
+        None => told,
+    };
+    told.with_source(error)
+}
+
+pub(super) fn unreadable(error: ParsingError) -> Error {
+    Error::new(
+        ErrorKind::Storage,
+        "the redis server's answer is of another type than expected",
+    )
+    .with_hint("check that the address is that of a redis server")
+    .with_source(error)
+}
+
+pub(super) fn short_of_answers() -> Error {
+    Error::new(
+        ErrorKind::Storage,
+        "the redis server gave fewer answers than it was asked for",
+    )
+    .with_hint("check that the address is that of a redis server")
+}
