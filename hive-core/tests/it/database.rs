@@ -6,6 +6,7 @@ mod disk;
 mod files;
 mod migrations;
 mod owners;
+mod power;
 #[cfg(target_os = "linux")]
 mod users;
 
