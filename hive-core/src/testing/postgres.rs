@@ -13,8 +13,10 @@ use hive_errors::{Error, ErrorKind, Result};
 pub use options::PostgresOptions;
 
 use super::program::Program;
-use super::server::{Launch, Server, User, io, secret};
-use super::{or_panic, shared_url};
+use super::server::{Launch, Server, User, io, secret, write};
+use super::service::{Service, controls, or_panic};
+
+const VARIABLE: &str = "HIVE_TEST_POSTGRES";
 
 const POSTGRES: Program = Program {
     name: "postgres",
@@ -39,10 +41,11 @@ const POSTGRES: Program = Program {
 /// assert_eq!(server.sql(&url, "SELECT 1"), "1");
 /// ```
 pub struct Postgres {
-    url: String,
+    service: Service,
     ca: Option<PathBuf>,
-    server: Option<Server>,
 }
+
+controls!(Postgres, stop: "INT");
 
 impl Postgres {
     /// The server that this process's tests share.
@@ -56,12 +59,8 @@ impl Postgres {
     #[track_caller]
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Postgres> = OnceLock::new();
-        SHARED.get_or_init(|| match shared_url("HIVE_TEST_POSTGRES") {
-            Some(url) => Self {
-                url,
-                ca: None,
-                server: None,
-            },
+        SHARED.get_or_init(|| match Service::given(VARIABLE) {
+            Some(service) => Self { service, ca: None },
             None => Self::start(PostgresOptions::new()),
         })
     }
@@ -81,7 +80,7 @@ impl Postgres {
     /// [`ErrorKind::Config`] when a program is not installed: the field `program` names it and the hint the package.
     /// [`ErrorKind::Storage`] when the server does not start: its words are in the field `log`.
     pub fn try_start(options: PostgresOptions) -> Result<Self> {
-        let postgres = POSTGRES.find(options.programs.as_deref())?;
+        let postgres = POSTGRES.find_real(options.programs.as_deref())?;
         let place = options.place.clone().unwrap_or_else(std::env::temp_dir);
         let password = OnceLock::new();
         let server = Server::start("postgres", &place, "QUIT", |folder, port| {
@@ -105,25 +104,11 @@ impl Postgres {
             })
         })?;
         let password = password.get().map_or("", String::as_str);
+        let url = format!("postgres://postgres:{password}@127.0.0.1:{}/postgres", server.port());
         Ok(Self {
-            url: format!("postgres://postgres:{password}@127.0.0.1:{}/postgres", server.port()),
             ca: options.ssl.then(|| certificate::ca(server.folder())),
-            server: Some(server),
+            service: Service::private(VARIABLE, url, server),
         })
-    }
-
-    /// The url of the server's database `postgres`, with the rights of a superuser.
-    pub fn url(&self) -> &str {
-        &self.url
-    }
-
-    /// The port on 127.0.0.1, of a private server.
-    ///
-    /// # Panics
-    /// When the server is not private.
-    #[track_caller]
-    pub fn port(&self) -> u16 {
-        self.private().port()
     }
 
     /// The certificate of the authority that vouches for the server, in PEM, when it was started with
@@ -142,8 +127,8 @@ impl Postgres {
     #[track_caller]
     pub fn database(&self) -> String {
         let name = format!("hive_{}", secret());
-        or_panic(psql::run(&self.url, &format!("CREATE DATABASE {name}")));
-        psql::in_database(&self.url, &name)
+        or_panic(psql::run(self.url(), &format!("CREATE DATABASE {name}")));
+        psql::in_database(self.url(), &name)
     }
 
     /// Removes a database that [`database`](Self::database) made, and ends the connections to it.
@@ -155,7 +140,7 @@ impl Postgres {
         let name = psql::database_of(url);
         assert!(name.starts_with("hive_"), "not a database made for a test: {name}");
         or_panic(psql::run(
-            &self.url,
+            self.url(),
             &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"),
         ));
     }
@@ -180,7 +165,7 @@ impl Postgres {
             "SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM pg_stat_activity
              WHERE datname = '{name}' AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
         );
-        let count = or_panic(psql::run(&self.url, &sql));
+        let count = or_panic(psql::run(self.url(), &sql));
         or_panic(count.parse().map_err(|_| {
             Error::new(
                 ErrorKind::Internal,
@@ -188,68 +173,6 @@ impl Postgres {
             )
             .with("said", &count)
         }))
-    }
-
-    /// Stops a private server in good order: connections are cut, what was committed is on disk. Its data stays.
-    ///
-    /// # Panics
-    /// When the server is not private or does not stop.
-    #[track_caller]
-    pub fn stop(&self) {
-        or_panic(self.private().stop("INT"));
-    }
-
-    /// Kills all processes of a private server at once. Its data stays as it is, as after a crash of its machine; except that
-    /// this machine still has what was not synced.
-    ///
-    /// # Panics
-    /// When the server is not private or does not die.
-    #[track_caller]
-    pub fn kill(&self) {
-        or_panic(self.private().kill());
-    }
-
-    /// Starts a private server that was stopped or killed, on the same port and data, and waits until it answers. One that runs
-    /// is left alone.
-    ///
-    /// # Panics
-    /// When the server is not private or does not start.
-    #[track_caller]
-    pub fn start_again(&self) {
-        or_panic(self.private().start_again());
-    }
-
-    /// [`stop`](Self::stop) and [`start_again`](Self::start_again).
-    ///
-    /// # Panics
-    /// When the server is not private, or does not stop or start.
-    #[track_caller]
-    pub fn restart(&self) {
-        self.stop();
-        self.start_again();
-    }
-
-    /// The end of what a private server has said.
-    ///
-    /// # Panics
-    /// When the server is not private.
-    #[track_caller]
-    pub fn log(&self) -> String {
-        self.private().log()
-    }
-
-    /// The temporary folder of a private server.
-    ///
-    /// # Panics
-    /// When the server is not private.
-    #[track_caller]
-    pub fn folder(&self) -> &Path {
-        self.private().folder()
-    }
-
-    #[track_caller]
-    fn private(&self) -> &Server {
-        super::private(self.server.as_ref(), "HIVE_TEST_POSTGRES")
     }
 }
 
@@ -262,11 +185,11 @@ fn ready(status: &Path, pid: u32) -> bool {
     })
 }
 
-/// Writes a file that only the server's user can read.
+/// Writes a file that only the server's user can read, as the server insists.
 fn write_private(path: &Path, text: &str, user: User) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
-    std::fs::write(path, text)
-        .and_then(|()| std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)))
-        .map_err(|error| io(&error, "writing a file for the server failed").with("path", path.display()))?;
+    write(path, text)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+        .map_err(|error| io(&error, "hiding a file from others failed").with("path", path.display()))?;
     user.owns(path)
 }

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use hive_errors::{Error, ErrorKind, Result};
 
+use super::server::io;
+
 /// A program and the Debian package that brings it.
 #[derive(Copy, Clone)]
 pub(super) struct Program {
@@ -13,8 +15,8 @@ pub(super) struct Program {
 }
 
 impl Program {
-    /// The program in `only`, else on the path, else where Debian keeps servers. Links are followed, because a server's other
-    /// programs stand beside it.
+    /// The program in `only`, else on the path, else where Debian keeps servers. Links are not followed: some programs are told
+    /// by their name what to be.
     pub(super) fn find(self, only: Option<&Path>) -> Result<PathBuf> {
         let folders = match only {
             Some(folder) => vec![folder.to_owned()],
@@ -23,11 +25,17 @@ impl Program {
         self.among(&folders)
     }
 
+    /// As [`find`](Self::find), with links followed: a server's other programs stand beside the real one.
+    pub(super) fn find_real(self, only: Option<&Path>) -> Result<PathBuf> {
+        let found = self.find(only)?;
+        found
+            .canonicalize()
+            .map_err(|error| io(&error, "following a link failed").with("program", found.display()))
+    }
+
     fn among(self, folders: &[PathBuf]) -> Result<PathBuf> {
-        let found = folders
-            .iter()
-            .filter_map(|folder| folder.join(self.name).canonicalize().ok());
-        found.into_iter().find(|path| path.is_file()).ok_or_else(|| {
+        let mut found = folders.iter().map(|folder| folder.join(self.name));
+        found.find(|path| path.is_file()).ok_or_else(|| {
             let searched: Vec<_> = folders.iter().map(|folder| folder.display().to_string()).collect();
             Error::new(ErrorKind::Config, "a program that the tests need is not installed")
                 .with("program", self.name)

@@ -67,8 +67,7 @@ impl Server {
         let folder = folder.keep();
         let launch = prepare(&folder, port)?;
         let script = warden::script(&launch.command)?;
-        std::fs::write(folder.join("start"), script)
-            .map_err(|error| io(&error, "writing the start of a server failed"))?;
+        write(&folder.join("start"), &script)?;
         let server = Self {
             name,
             folder,
@@ -242,6 +241,17 @@ impl User {
         }
         Ok(())
     }
+}
+
+pub(super) fn make_folder(path: &Path) -> Result<()> {
+    std::fs::create_dir(path)
+        .map_err(|error| io(&error, "creating a folder for a server failed").with("path", path.display()))
+}
+
+/// Writes a file. It is for nobody else's eyes, because the folder around it is not.
+pub(super) fn write(path: &Path, text: &str) -> Result<()> {
+    std::fs::write(path, text)
+        .map_err(|error| io(&error, "writing a file for a server failed").with("path", path.display()))
 }
 
 /// Runs a command to its end and returns what it printed.

@@ -1,6 +1,10 @@
 //! The testing kit itself: servers that answer, and are gone whatever happens to the test.
 
+mod folders;
+mod nats;
 mod postgres;
+mod proxy;
+mod redis;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

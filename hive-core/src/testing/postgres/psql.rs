@@ -16,7 +16,7 @@ const PSQL: Program = Program {
 pub(super) fn run(url: &str, sql: &str) -> Result<String> {
     let (url, password) = without_password(url);
     // Beside the server's program: what is on the path may be a script that looks for the right version first.
-    let beside = POSTGRES.find(None).ok();
+    let beside = POSTGRES.find_real(None).ok();
     let beside = beside.as_deref().and_then(|server| PSQL.find(server.parent()).ok());
     let psql = match beside {
         Some(psql) => psql,
