@@ -13,7 +13,9 @@ use tokio::task::JoinSet;
 use super::{another, open, other, put, rows};
 
 const TEST: &str = "database::crash::what_was_acknowledged_survives_any_kill";
-const ROUNDS: u32 = 36;
+const ROUNDS: u32 = 120;
+/// After so many, a new file: making it can be interrupted as well.
+const ROUNDS_OF_A_FILE: u32 = 20;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_survives_any_kill() {
@@ -21,25 +23,33 @@ async fn what_was_acknowledged_survives_any_kill() {
         return write_until_killed(&path).await;
     }
     let seed = SystemRng.next_u64();
+    eprintln!("seed {seed}");
     let rng = SeededRng::new(seed);
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("hive.db");
-    let log = dir.path().join("hive.db-wal");
     let mut acknowledged = BTreeSet::new();
-    let mut logs_left = 0;
+    let (mut total, mut logs_left) = (0, 0);
     for round in 0..ROUNDS {
+        let name = format!("{}.db", round / ROUNDS_OF_A_FILE);
+        let path = dir.path().join(&name);
+        if round % ROUNDS_OF_A_FILE == 0 {
+            acknowledged.clear();
+        }
         // From before it has opened the file to after several checkpoints.
-        let count = match round % 4 {
+        let count = match round % 5 {
             0 => 0,
             1 => rng.next_u64() % 10,
             2 => rng.next_u64() % 50,
-            _ => rng.next_u64() % 400,
+            3 => rng.next_u64() % 400,
+            _ => rng.next_u64() % 1_000,
         };
-        acknowledged.extend(kill_after(&path, usize::try_from(count).unwrap()));
-        logs_left += u32::from(std::fs::metadata(&log).is_ok_and(|log| log.len() > 0));
+        let promised = kill_after(&path, usize::try_from(count).unwrap());
+        total += promised.len();
+        acknowledged.extend(promised);
+        let log = dir.path().join(format!("{name}-wal"));
+        logs_left += u32::from(std::fs::metadata(log).is_ok_and(|log| log.len() > 0));
         if rng.next_u64().is_multiple_of(4) {
             // The index of the log is no part of the data.
-            drop(std::fs::remove_file(dir.path().join("hive.db-shm")));
+            drop(std::fs::remove_file(dir.path().join(format!("{name}-shm"))));
         }
         let db = open(&path).await.unwrap();
         let found: BTreeSet<i64> = db.read(rows).await.unwrap().into_iter().collect();
@@ -52,7 +62,7 @@ async fn what_was_acknowledged_survives_any_kill() {
             db.close().await.unwrap();
         }
     }
-    assert!(acknowledged.len() > 500, "{} rows", acknowledged.len());
+    assert!(total > 5_000, "{total} rows");
     assert!(logs_left > ROUNDS / 2, "only {logs_left} kills left a log behind");
 }
 
