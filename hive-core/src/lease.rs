@@ -6,8 +6,9 @@
 //! together with the proof that it is still the holder:
 //!
 //! ```
-//! use std::time::Duration;
+//! use std::{sync::Arc, time::Duration};
 //!
+//! use hive_core::clock::SystemClock;
 //! use hive_core::db::{Db, Options};
 //! use hive_core::lease::{self, Holder};
 //! use hive_core::rng::SystemRng;
@@ -17,7 +18,7 @@
 //! # let dir = tempfile::tempdir().unwrap();
 //! # let path = dir.path().join("hive.db");
 //! let db = Db::open(Options::file(path).migrations(&lease::MIGRATIONS)).await?;
-//! let me = Holder::new("sweeper", &SystemRng)?;
+//! let me = Holder::new("sweeper", Arc::new(SystemClock), &SystemRng)?;
 //!
 //! let taken = db.write(move |tx| lease::acquire(tx, "sweep", &me, Duration::from_secs(30))).await?;
 //! let lease = taken.won().expect("nobody else is here");
@@ -69,6 +70,7 @@ use serde::{Deserialize, Serialize};
 pub use self::held::Held;
 pub use self::keeper::Keeper;
 pub use self::table::{MIGRATIONS, acquire, current, guard, prune, release, renew};
+use crate::clock::Clock;
 use crate::db::{FromValue, ToValue, Value};
 use crate::limits;
 use crate::rng::Rng;
@@ -109,39 +111,53 @@ impl FromValue for Token {
 }
 
 /// Who holds leases: a label for people and 128 random bits, so that no two are the same, also not a process and its
-/// successor.
+/// successor; and the clock that it measures them by on SQLite, which all holders of a process share.
 ///
 /// What holds the same lease twice, holds it once: two parts of a program that compete need a holder each. Clones are the same
 /// holder.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Holder(Arc<str>);
+#[derive(Clone)]
+pub struct Holder {
+    text: Arc<str>,
+    clock: Arc<dyn Clock>,
+}
 
 impl Holder {
     /// A new holder. The label is what [`Status::holder`] begins with, for example the part of the program.
     ///
     /// # Errors
     /// `invalid-input` when the label is empty, longer than [`limits::LEASE_LABEL_BYTES_MAX`] or holds control characters.
-    pub fn new(label: &str, rng: &dyn Rng) -> Result<Self> {
+    pub fn new(label: &str, clock: Arc<dyn Clock>, rng: &dyn Rng) -> Result<Self> {
         check_text("label", label, limits::LEASE_LABEL_BYTES_MAX)?;
         let (high, low) = (rng.next_u64(), rng.next_u64());
-        Ok(Self(format!("{label}-{high:016x}{low:016x}").into()))
+        Ok(Self {
+            text: format!("{label}-{high:016x}{low:016x}").into(),
+            clock,
+        })
     }
 
     /// The label and the random part, `sweeper-` and 32 hexadecimal digits.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 }
 
+impl PartialEq for Holder {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Holder {}
+
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
 impl fmt::Debug for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&*self.0, f)
+        fmt::Debug::fmt(&*self.text, f)
     }
 }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 use hive_errors::{Error, ErrorKind, Result, RetryPolicy};
 
 use super::held::{Held, jitter};
-use super::{Holder, Outcome, acquire};
+use super::table::RELEASED;
+use super::{Holder, Outcome, acquire, check_name, check_ttl};
 use crate::clock::{Clock, SystemClock};
 use crate::db::Db;
 use crate::limits;
@@ -52,6 +53,13 @@ impl Keeper {
         }
     }
 
+    /// The clock that leases are kept and waited for by, the same for all of a process; the system's unless set.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
     /// The randomness of holders and jitter; the system's unless set.
     #[must_use]
     pub fn rng(mut self, rng: Arc<dyn Rng>) -> Self {
@@ -71,7 +79,7 @@ impl Keeper {
     /// # Panics
     /// Outside a tokio runtime.
     pub async fn hold(&self, name: &str, ttl: Duration) -> Result<Outcome<Held>> {
-        let holder = Holder::new(&self.label, &*self.rng)?;
+        let holder = self.holder()?;
         self.hold_as(&holder, name, ttl).await
     }
 
@@ -91,9 +99,10 @@ impl Keeper {
     /// Outside a tokio runtime.
     pub async fn campaign(&self, name: &str, ttl: Duration) -> Result<Held> {
         // One holder for all tries: an answer that was lost on the way is no obstacle to the next try.
-        let holder = Holder::new(&self.label, &*self.rng)?;
+        let holder = self.holder()?;
         let patience = RetryPolicy::exponential(u32::MAX).with_cap(limits::LEASE_POLL_MAX);
         let mut failures = 0_u32;
+        let mut released = self.db.listen(RELEASED);
         loop {
             let pause = match self.hold_as(&holder, name, ttl).await {
                 Ok(Outcome::Won(held)) => return Ok(held),
@@ -112,11 +121,22 @@ impl Keeper {
                         .unwrap_or(limits::LEASE_POLL_MAX)
                 }
             };
-            self.clock.sleep(pause).await;
+            // By this clock; the other only goes by the system's.
+            tokio::select! {
+                () = self.clock.sleep(pause) => {}
+                _woken = released.wait(FOREVER) => {}
+            }
         }
     }
 
+    fn holder(&self) -> Result<Holder> {
+        Holder::new(&self.label, Arc::clone(&self.clock), &*self.rng)
+    }
+
     async fn hold_as(&self, holder: &Holder, name: &str, ttl: Duration) -> Result<Outcome<Held>> {
+        // Before anything is queued.
+        check_name(name)?;
+        check_ttl(ttl)?;
         let asked = self.clock.monotonic();
         // Alive as long as somebody waits for the answer.
         let wanted = Arc::new(());
@@ -136,6 +156,9 @@ impl Keeper {
         })
     }
 }
+
+/// A wait that is ended by something else.
+const FOREVER: Duration = Duration::from_secs(86_400);
 
 impl fmt::Debug for Keeper {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use hive_errors::{Error, ErrorKind, Result};
 
 use super::{Holder, Lease, Outcome, Status, Token, check_name, check_ttl};
-use crate::clock::{Clock, SystemClock};
-use crate::db::{Migration, Migrations, Snapshot, Tx};
+use crate::clock::Clock;
+use crate::db::{Dialect, Migration, Migrations, Snapshot, Tx};
 use crate::limits;
 use crate::rng::{Rng, SystemRng};
 
@@ -35,10 +35,16 @@ pub(super) struct Moment {
 }
 
 impl Moment {
-    fn now(_: &Snapshot<'_>) -> Result<Self> {
-        Ok(Self {
-            process: process(),
-            us: micros(SystemClock.monotonic()),
+    fn now(db: &Snapshot<'_>, clock: &dyn Clock) -> Result<Self> {
+        Ok(match db.dialect() {
+            Dialect::Sqlite => Self {
+                process: process(),
+                us: micros(clock.monotonic()),
+            },
+            Dialect::Postgres => Self {
+                process: 0,
+                us: db.now()?.as_micros(),
+            },
         })
     }
 
@@ -105,7 +111,7 @@ impl Row {
 /// `invalid-input` when the name is empty, longer than [`limits::LEASE_NAME_BYTES_MAX`] or holds control characters, or when
 /// `ttl` is not between [`limits::LEASE_TTL_MIN`] and [`limits::LEASE_TTL_MAX`]; what [`Tx::execute`] returns.
 pub fn acquire(tx: &mut Tx<'_>, name: &str, holder: &Holder, ttl: Duration) -> Result<Outcome<Lease>> {
-    let now = Moment::now(tx)?;
+    let now = Moment::now(tx, &*holder.clock)?;
     acquire_at(tx, now, name, holder, ttl)
 }
 
@@ -157,6 +163,9 @@ pub(super) fn acquire_at(
     .retryable())
 }
 
+/// The channel on which releases are told, whatever the name: few wait, and who was woken for nothing looks once.
+pub(super) const RELEASED: &str = "hive_lease";
+
 /// How often a name may change hands between two statements. Once is rare, thrice does not happen by chance.
 const TRIES: u32 = 3;
 
@@ -167,7 +176,7 @@ fn restart(tx: &mut Tx<'_>, now: Moment, name: &str, token: Token, granted_us: i
     tx.execute(sql, &[&name, &token, &granted_us, &now.us]).map(drop)
 }
 
-/// Lifts a token that began too low. Under READ COMMITTED the name's row may have been pruned by a transaction that
+/// Lifts a token above all that were pruned. Under READ COMMITTED the name's row may have been pruned by a transaction that
 /// committed while the insert waited for it; what that left behind is seen by the next statement only.
 fn above_pruned(tx: &mut Tx<'_>, name: &str, token: Token) -> Result<Token> {
     let sql = "UPDATE hive_lease SET token = 1 + (SELECT token FROM hive_lease WHERE name = '')
@@ -181,7 +190,7 @@ fn above_pruned(tx: &mut Tx<'_>, name: &str, token: Token) -> Result<Token> {
 /// # Errors
 /// `lease-lost` when somebody has, or when it was released; what [`Tx::execute`] returns.
 pub fn renew(tx: &mut Tx<'_>, lease: &Lease) -> Result<()> {
-    let now = Moment::now(tx)?;
+    let now = Moment::now(tx, &*lease.holder.clock)?;
     renew_at(tx, now, lease)
 }
 
@@ -198,7 +207,7 @@ pub(super) fn renew_at(tx: &mut Tx<'_>, now: Moment, lease: &Lease) -> Result<()
 /// # Errors
 /// `lease-lost` when somebody else has taken it, or when it was released before; what [`Tx::execute`] returns.
 pub fn release(tx: &mut Tx<'_>, lease: &Lease) -> Result<()> {
-    let now = Moment::now(tx)?;
+    let now = Moment::now(tx, &*lease.holder.clock)?;
     release_at(tx, now, lease)
 }
 
@@ -206,7 +215,11 @@ pub(super) fn release_at(tx: &mut Tx<'_>, now: Moment, lease: &Lease) -> Result<
     let sql = "UPDATE hive_lease SET holder = NULL, process = ?3, granted_us = ?4, until_us = ?4
                WHERE name = ?1 AND token = ?2 AND holder IS NOT NULL";
     let released = tx.execute(sql, &[&lease.name(), &lease.token, &now.process, &now.us])?;
-    if released == 0 { Err(lease.lost()) } else { Ok(()) }
+    if released == 0 {
+        return Err(lease.lost());
+    }
+    tx.notify(RELEASED);
+    Ok(())
 }
 
 /// Refuses to go on when the lease is no longer the caller's. What the transaction writes, before or after this call,
@@ -215,17 +228,21 @@ pub(super) fn release_at(tx: &mut Tx<'_>, now: Moment, lease: &Lease) -> Result<
 /// # Errors
 /// `lease-lost`; what [`Tx::query`](Snapshot::query) returns.
 pub fn guard(tx: &mut Tx<'_>, lease: &Lease) -> Result<()> {
-    let sql = "SELECT 1 FROM hive_lease WHERE name = ?1 AND token = ?2 AND holder IS NOT NULL";
+    let sql = match tx.dialect() {
+        Dialect::Sqlite => "SELECT 1 FROM hive_lease WHERE name = ?1 AND token = ?2 AND holder IS NOT NULL",
+        // Locked, because a takeover between this statement and the commit would be seen by nobody: readers do not conflict.
+        Dialect::Postgres => "SELECT 1 FROM hive_lease WHERE name = ?1 AND token = ?2 AND holder IS NOT NULL FOR SHARE",
+    };
     tx.query_opt(sql, &[&lease.name(), &lease.token], |_| Ok(()))?
         .ok_or_else(|| lease.lost())
 }
 
-/// Who holds `name` now; `None` when nobody does.
+/// Who holds `name` now; `None` when nobody does. The clock is that of this process's holders.
 ///
 /// # Errors
 /// `invalid-input` for what cannot be a name; what [`Snapshot::query`] returns.
-pub fn current(db: &Snapshot<'_>, name: &str) -> Result<Option<Status>> {
-    current_at(db, Moment::now(db)?, name)
+pub fn current(db: &Snapshot<'_>, clock: &dyn Clock, name: &str) -> Result<Option<Status>> {
+    current_at(db, Moment::now(db, clock)?, name)
 }
 
 pub(super) fn current_at(db: &Snapshot<'_>, now: Moment, name: &str) -> Result<Option<Status>> {
@@ -234,12 +251,13 @@ pub(super) fn current_at(db: &Snapshot<'_>, now: Moment, name: &str) -> Result<O
 }
 
 /// Forgets names that nobody has held for `idle`, at most [`limits::LEASE_PRUNE`] of them, and returns how many. For
-/// programs that make up names as they go; a name that is used again still gets a greater token than ever before.
+/// programs that make up names as they go; a name that is used again still gets a greater token than ever before. The clock
+/// is that of this process's holders; on SQLite, what an earlier process left behind has been idle for long enough.
 ///
 /// # Errors
 /// What [`Tx::execute`] returns.
-pub fn prune(tx: &mut Tx<'_>, idle: Duration) -> Result<usize> {
-    let now = Moment::now(tx)?;
+pub fn prune(tx: &mut Tx<'_>, clock: &dyn Clock, idle: Duration) -> Result<usize> {
+    let now = Moment::now(tx, clock)?;
     prune_at(tx, now, idle)
 }
 

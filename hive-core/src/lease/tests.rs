@@ -1,9 +1,11 @@
 //! Leases on SQLite. What needs several processes or a server is in `tests/it/lease.rs`.
 
 mod fences;
+mod keeping;
 mod model;
 mod time;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hive_errors::{ErrorKind, Result};
@@ -11,6 +13,7 @@ use tempfile::TempDir;
 
 use super::table::{Moment, acquire_at, current_at, prune_at, release_at, renew_at};
 use super::{Holder, Lease, MIGRATIONS, Outcome, Status, guard};
+use crate::clock::SystemClock;
 use crate::db::{Db, Options, Tx};
 use crate::rng::SeededRng;
 
@@ -114,5 +117,5 @@ impl Home {
 fn holders<const N: usize>() -> [Holder; N] {
     let rng = SeededRng::new(7);
     let mut labels = 'a'..='z';
-    std::array::from_fn(|_| Holder::new(&labels.next().unwrap().to_string(), &rng).unwrap())
+    std::array::from_fn(|_| Holder::new(&labels.next().unwrap().to_string(), Arc::new(SystemClock), &rng).unwrap())
 }

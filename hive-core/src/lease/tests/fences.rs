@@ -1,10 +1,12 @@
 //! Who may write and who may not.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hive_errors::ErrorKind;
 
 use super::{Home, NAME, TTL, holders};
+use crate::clock::SystemClock;
 use crate::lease::{Holder, Outcome, Token};
 use crate::limits::{LEASE_LABEL_BYTES_MAX, LEASE_NAME_BYTES_MAX, LEASE_TTL_MAX, LEASE_TTL_MIN};
 use crate::rng::SeededRng;
@@ -156,15 +158,12 @@ async fn what_cannot_be_a_lease_is_refused() {
         );
     }
     let rng = SeededRng::new(1);
+    let holder = |label: &str| Holder::new(label, Arc::new(SystemClock), &rng);
     let long = "x".repeat(LEASE_LABEL_BYTES_MAX + 1);
     for label in ["", "a\tb", &long] {
-        assert_eq!(
-            Holder::new(label, &rng).unwrap_err().kind(),
-            ErrorKind::InvalidInput,
-            "{label:?}"
-        );
+        assert_eq!(holder(label).unwrap_err().kind(), ErrorKind::InvalidInput, "{label:?}");
     }
-    let (one, two) = (Holder::new("same", &rng).unwrap(), Holder::new("same", &rng).unwrap());
+    let (one, two) = (holder("same").unwrap(), holder("same").unwrap());
     assert!(one.as_str().starts_with("same-") && one != two);
 }
 
