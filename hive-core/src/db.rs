@@ -44,6 +44,9 @@ mod wakes;
 mod house;
 mod guard;
 mod sqlite;
+#[cfg(any(test, feature = "postgres"))]
+#[cfg_attr(not(test), expect(dead_code, reason = "the two engines are put together next"))]
+mod dialect;
 mod tx;
 mod migrate;
 mod options;
@@ -52,6 +55,12 @@ mod queue;
 mod checkpoint;
 mod batch;
 mod file;
+#[cfg(feature = "postgres")]
+#[cfg_attr(
+    not(test),
+    expect(dead_code, unused_imports, reason = "the two engines are put together next")
+)]
+mod postgres;
 
 #[cfg(test)]
 mod tests;

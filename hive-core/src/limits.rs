@@ -129,6 +129,36 @@ pub const DB_READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// Instructions of SQLite's virtual machine between two looks at a read's deadline: some hundred microseconds.
 pub const DB_PROGRESS_OPS: i32 = 10_000;
 
+/// How long connecting to a database server may take, encryption and settings included. A server that is up answers in
+/// milliseconds, also on another continent.
+pub const DB_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a database server works on one statement, should the client no longer be there to say that its deadline has
+/// passed: as long as a write may wait.
+pub const DB_STATEMENT_TIMEOUT: Duration = DB_WRITE_TIMEOUT;
+
+/// How long a statement waits for a lock at a database server. Transactions are short; what is held longer hangs.
+pub const DB_LOCK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a transaction may lie idle before a database server ends it, and with it whatever it kept others from: longer
+/// than a closure may think between two statements.
+pub const DB_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long a peer may be silent that should have answered the network itself, before its connection is given up.
+pub const DB_PEER_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long a commit may take beyond its deadline. Whether it took place matters more than when.
+pub const DB_COMMIT_GRACE: Duration = Duration::from_secs(10);
+
+/// How long telling a database server to stop something may take, before the connection is given up without a word.
+pub const DB_CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a connection may take to say goodbye. The server notices by itself, too.
+pub const DB_GOODBYE: Duration = Duration::from_millis(200);
+
+/// The largest answer of one statement that is held in memory: 256 MiB, four of the largest payloads.
+pub const DB_ANSWER_BYTES_MAX: usize = 256 << 20;
+
 /// The longest name of a lease: it is a key in an index and stands in error messages.
 pub const LEASE_NAME_BYTES_MAX: usize = 256;
 

@@ -1,0 +1,25 @@
+//! PostgreSQL: connections, what runs on them, and what its errors and values mean.
+//!
+//! A closure runs on a *lane*, a thread that owns one connection: there it may wait for the server without holding up
+//! anything else. It may run more than once, because the server may ask for that.
+
+// In reading order: each uses only those above it.
+mod deadline;
+mod address;
+mod tls;
+mod numeric;
+mod values;
+mod error;
+mod config;
+mod statements;
+mod link;
+
+#[cfg(feature = "test-util")]
+#[cfg(test)]
+mod tests;
+
+pub(super) use self::config::{Config, Timeouts};
+pub(super) use self::deadline::Deadline;
+pub(super) use self::error::Fate;
+pub(super) use self::link::{Begin, Isolation, Link};
+pub(super) use self::values::column;
