@@ -18,6 +18,9 @@ pub mod steps {}
 #[doc = include_str!("../guides/waiting.md")]
 pub mod waiting {}
 
+#[doc = include_str!("../guides/storage.md")]
+pub mod storage {}
+
 #[doc = include_str!("../guides/errors.md")]
 pub mod errors {}
 
