@@ -43,6 +43,7 @@
 //! None is on by default. [`ManualClock`](clock::ManualClock), [`SeededRng`](rng::SeededRng) and
 //! [`Scripted`](model::scripted::Scripted) are always there, because simulations and examples use them as well as tests.
 //!
+//! - `postgres`: [`db`] gains `Options::postgres`, a server that many processes share in place of a file.
 //! - `cache`: the module `cache`, in memory.
 //! - `redis`: `cache` gains `cache::redis::Redis`, a store that processes share. Turns on `cache`.
 //! - `claude`: [`model`] gains `model::claude::Claude`, the Claude command line as a model (on Unix, where process groups are).
@@ -59,7 +60,7 @@
 //! | [`clock`] | [`Clock`](clock::Clock): time as a port; [`Timestamp`](clock::Timestamp); deadlines |
 //! | [`rng`] | [`Rng`](rng::Rng): randomness as a port |
 //! | [`payload`] | [`Payload`](payload::Payload): values as bounded, canonical JSON; [`Schema`](payload::Schema) |
-//! | [`db`] | [`Db`](db::Db): SQLite with one writer, group commit, and closures instead of connections |
+//! | [`db`] | [`Db`](db::Db): closures instead of connections, on SQLite or PostgreSQL; migrations, sets, wake-ups |
 //! | [`lease`] | [`Keeper`](lease::Keeper): one holder at a time, with a fencing token |
 //! | [`id`] | [`id_type!`] and [`IdSource`](id::IdSource): ids that explain themselves and sort by time |
 //! | [`config`] | [`Loader`](config::Loader): defaults, files, environment and code in layers; [`Secret`](config::Secret) |
