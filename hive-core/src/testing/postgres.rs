@@ -86,7 +86,7 @@ impl Postgres {
         let server = Server::start("postgres", &place, "QUIT", |folder, port| {
             let user = User::plain(folder)?;
             user.owns(folder)?;
-            let found = template::copy(&postgres, user, &folder.join("data"))?;
+            let found = template::unpack(&postgres, user, folder)?;
             // One password lasts for as long as its template.
             let _known = password.set(found);
             let mut command = user.prefix();

@@ -6,6 +6,7 @@ mod postgres;
 mod proxy;
 mod redis;
 
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -43,11 +44,17 @@ fn killed(test: &str) -> (PathBuf, u16) {
         .env(OTHER, &file)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
+        .process_group(0)
         .spawn()
         .unwrap();
     let said = until(PATIENCE * 2, || std::fs::read_to_string(&file).ok());
-    process.kill().unwrap();
-    process.wait().unwrap();
+    // All of its group at once, as test runners do.
+    let group = format!("-{}", process.id());
+    let kill = Command::new("sh")
+        .args(["-c", "kill -s KILL -- \"$1\"", "kill", &group])
+        .status();
+    assert!(kill.unwrap().success());
+    assert!(!process.wait().unwrap().success());
     let said = said.unwrap();
     let (port, folder) = said.split_once(' ').unwrap();
     (PathBuf::from(folder), port.parse().unwrap())
