@@ -51,6 +51,7 @@ mod tx;
 mod migrate;
 mod options;
 mod reader;
+mod sync;
 mod queue;
 mod checkpoint;
 mod batch;

@@ -1,10 +1,9 @@
 //! The line before the writer: bounded, first come first served, taken in batches.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use super::sync::{Condvar, Mutex, MutexGuard, PoisonError, Semaphore, timeout};
 
 /// Many put items in and wait for a place when it is full; one thread takes whatever is there.
 #[derive(Debug)]
@@ -58,11 +57,11 @@ impl<T> Queue<T> {
     ///
     /// # Cancel safety
     /// Dropped before it answers, the item was not put in.
-    pub(super) async fn put(&self, item: T, timeout: Duration) -> Result<(), Refused> {
+    pub(super) async fn put(&self, item: T, patience: Duration) -> Result<(), Refused> {
         let place = match self.places.try_acquire() {
             Ok(place) => place,
             // A timer only for those who wait.
-            Err(_) => match tokio::time::timeout(timeout, self.places.acquire()).await {
+            Err(_) => match timeout(patience, self.places.acquire()).await {
                 Ok(Ok(place)) => place,
                 Ok(Err(_)) => return Err(Refused::Closed),
                 Err(_) => return Err(Refused::Full),
