@@ -1,0 +1,165 @@
+//! What a database does, whatever the engine: every case runs on each.
+#![expect(clippy::indexing_slicing, reason = "a test that cannot go on fails")]
+
+mod closures;
+mod failures;
+mod schema;
+mod sets;
+mod values;
+mod wakes;
+
+use std::sync::Arc;
+
+use hive_core::db::{Cell, Db, Dialect, FromValue, Migration, Migrations, Options, Row, Value};
+use hive_errors::Result;
+use tempfile::TempDir;
+
+/// Where a database of one engine is made for a test.
+pub(crate) struct Place {
+    options: Options,
+    _folder: Option<Arc<TempDir>>,
+}
+
+impl Place {
+    /// A file in a folder that goes when the place does.
+    pub(crate) fn sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self {
+            options: Options::file(folder.path().join("hive.db")),
+            _folder: Some(Arc::new(folder)),
+        }
+    }
+
+    pub(crate) fn options(&self) -> Options {
+        self.options.clone()
+    }
+
+    pub(crate) async fn open(&self, sets: &[&'static Migrations]) -> Result<Db> {
+        let options = sets.iter().fold(self.options(), |options, set| options.migrations(set));
+        Db::open(options).await
+    }
+
+    /// With the table that most cases work on.
+    async fn db(&self) -> Db {
+        self.open(&[&THINGS]).await.unwrap()
+    }
+}
+
+macro_rules! cases {
+    ($($module:ident { $($case:ident),* $(,)? })*) => {
+        mod sqlite {$($(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                super::$module::$case(super::Place::sqlite()).await;
+            }
+        )*)*}
+    };
+}
+
+cases! {
+    values {
+        every_value_comes_back_as_it_was,
+        what_cannot_be_stored_is_refused,
+        types_of_the_house_come_back,
+        text_sorts_by_its_bytes,
+        a_column_of_another_type_is_told,
+    }
+    failures {
+        each_kind_of_failure_is_called_the_same,
+        what_a_closure_may_not_run_is_refused,
+        a_read_cannot_write,
+        a_statement_that_fails_dooms_its_closure,
+        an_attempt_fails_alone,
+        a_closure_that_fails_undoes_only_itself,
+        a_closure_that_panics_is_an_error,
+    }
+    closures {
+        what_was_acknowledged_is_read_by_whoever_asks_next,
+        a_read_sees_one_moment,
+        hooks_run_in_order_after_the_commit,
+        a_closure_sees_its_own_writes,
+        many_writers_lose_nothing,
+        counters_do_not_lose_increments,
+        generated_keys_are_told,
+        rows_stop_when_told_to,
+        the_time_goes_on,
+        a_closed_database_says_so,
+    }
+    schema {
+        up_down_and_what_is_pending,
+        newer_and_edited_schemas_are_refused,
+        a_failed_migration_leaves_nothing,
+        an_engine_may_have_a_text_of_its_own,
+        references_hold,
+    }
+    sets {
+        a_set_is_inserted_whole_or_not_at_all,
+        a_set_that_meets_itself_does_as_it_was_told,
+        an_appended_row_fails_alone,
+        a_row_that_does_not_fit_is_refused,
+        many_append_at_once,
+    }
+    wakes {
+        a_commit_wakes_who_listens,
+        what_is_undone_wakes_nobody,
+        a_wake_up_between_looking_and_waiting_is_not_lost,
+    }
+}
+
+pub(crate) static THINGS: Migrations = Migrations {
+    owner: "things",
+    list: &[Migration::new(
+        1,
+        "thing",
+        "CREATE TABLE thing (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, size INTEGER CHECK (size < 1000),
+             weight REAL, body BLOB) STRICT;
+         CREATE TABLE part (id INTEGER PRIMARY KEY, thing INTEGER NOT NULL REFERENCES thing (id), note TEXT) STRICT;
+         CREATE TABLE tally (id INTEGER PRIMARY KEY AUTOINCREMENT, n INTEGER NOT NULL) STRICT;",
+        "DROP TABLE tally; DROP TABLE part; DROP TABLE thing;",
+    )],
+};
+
+/// Any column's value.
+pub(crate) struct Any(pub(crate) Cell);
+
+impl FromValue for Any {
+    const EXPECTED: &'static str = "anything";
+
+    fn from_value(value: Value<'_>) -> Option<Self> {
+        Some(Self(match value {
+            Value::Null => Cell::Null,
+            Value::Int(number) => Cell::Int(number),
+            Value::Real(number) => Cell::Real(number),
+            Value::Text(text) => Cell::Text(text.to_owned()),
+            Value::Blob(bytes) => Cell::Blob(bytes.to_vec()),
+            other => panic!("a value of a new kind: {other:?}"),
+        }))
+    }
+}
+
+/// The first `count` columns of a row.
+pub(crate) fn cells(row: &Row<'_>, count: usize) -> Result<Vec<Cell>> {
+    (0..count).map(|index| row.get::<Any>(index).map(|any| any.0)).collect()
+}
+
+/// How many things there are.
+async fn things(db: &Db) -> i64 {
+    db.read(|db| db.query_one("SELECT count(*) FROM thing", &[], |row| row.get(0)))
+        .await
+        .unwrap()
+}
+
+const PUT: &str = "INSERT INTO thing (id, name) VALUES (?1, ?2)";
+
+async fn put(db: &Db, id: i64, name: &'static str) -> Result<()> {
+    db.write(move |tx| tx.execute(PUT, &[&id, &name]).map(drop)).await
+}
+
+/// What a statement is on an engine, where it cannot be one text.
+fn fork(db: &Db, sqlite: &'static str, postgres: &'static str) -> &'static str {
+    match db.dialect() {
+        Dialect::Sqlite => sqlite,
+        Dialect::Postgres => postgres,
+        other => panic!("a dialect of which these tests know nothing: {other:?}"),
+    }
+}

@@ -1,0 +1,73 @@
+use std::time::Duration;
+
+use hive_errors::{Error, ErrorKind};
+
+use super::{PUT, Place, things};
+
+/// Longer than any test may take: who waits this long was not woken.
+const NEVER: Duration = Duration::from_secs(60);
+/// For what must not come.
+const SHORT: Duration = Duration::from_millis(50);
+
+pub(super) async fn a_commit_wakes_who_listens(place: Place) {
+    let db = place.db().await;
+    let (mut one, mut other) = (db.listen("one"), db.listen("other"));
+    assert_eq!(one.channel(), "one");
+    for id in 1..=5 {
+        let (writer, name) = (db.clone(), format!("n{id}"));
+        let write = tokio::spawn(async move {
+            writer
+                .write(move |tx| {
+                    tx.notify("one");
+                    tx.execute(PUT, &[&id, &name])
+                })
+                .await
+        });
+        assert!(one.wait(NEVER).await);
+        // It comes after the commit: what it is about can be read.
+        assert_eq!(things(&db).await, id);
+        write.await.unwrap().unwrap();
+    }
+    assert!(!other.wait(SHORT).await);
+}
+
+pub(super) async fn what_is_undone_wakes_nobody(place: Place) {
+    let db = place.db().await;
+    let mut wakes = db.listen("undone");
+    let failed = db.write(|tx| {
+        tx.notify("undone");
+        Err::<(), _>(Error::new(ErrorKind::NotFound, "changed my mind"))
+    });
+    assert!(failed.await.is_err());
+    let kept = db.write(|tx| {
+        let part = tx.attempt(|tx| {
+            tx.notify("undone");
+            Err::<(), _>(Error::new(ErrorKind::NotFound, "changed my mind"))
+        });
+        assert!(part.is_err());
+        Ok(())
+    });
+    kept.await.unwrap();
+    assert!(!wakes.wait(SHORT).await);
+}
+
+pub(super) async fn a_wake_up_between_looking_and_waiting_is_not_lost(place: Place) {
+    let db = place.db().await;
+    let mut wakes = db.listen("between");
+    db.write(|tx| {
+        tx.notify("between");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    assert!(wakes.wait(NEVER).await);
+    let mut early = db.listen("between");
+    drop(tokio::time::timeout(SHORT, early.wait(NEVER)).await);
+    db.write(|tx| {
+        tx.notify("between");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    assert!(early.wait(NEVER).await && wakes.wait(NEVER).await);
+}
