@@ -58,13 +58,8 @@ impl Server {
         port: u16,
         prepare: &impl Fn(&Path, u16) -> Result<Launch>,
     ) -> Result<Self> {
-        let folder = tempfile::Builder::new()
-            .prefix(&format!("hive-{name}-"))
-            .tempdir_in(place)
-            .map_err(|error| io(&error, "creating a folder for a server failed").with("within", place.display()))?;
-        let warden = Warden::new(folder.path(), ending)?;
-        // From here on the warden removes it, with the server's own files in it.
-        let folder = folder.keep();
+        let folder = place.join(format!("hive-{name}-{}", secret()));
+        let warden = Warden::new(&folder, TESTING_START, ending)?;
         let launch = prepare(&folder, port)?;
         let script = warden::script(&launch.command)?;
         write(&folder.join("start"), &script)?;

@@ -18,6 +18,7 @@ use crate::clock::{Clock, SystemClock};
 /// What the warden says; two lines for each verb at most.
 #[derive(Copy, Clone, PartialEq, Eq)]
 enum Event {
+    Made,
     Started(u32),
     Ended(u32),
     Crashed,
@@ -29,6 +30,7 @@ impl Event {
         let (verb, number) = (words.next()?, words.next());
         let pid = || number?.parse().ok();
         match verb {
+            "made" => Some(Self::Made),
             "started" => pid().map(Self::Started),
             "ended" => pid().map(Self::Ended),
             "crashed" => Some(Self::Crashed),
@@ -46,8 +48,8 @@ pub(super) struct Warden {
 }
 
 impl Warden {
-    /// Takes over `folder` at once: from now on it goes with this process.
-    pub(super) fn new(folder: &Path, ending: &'static str) -> Result<Self> {
+    /// Makes `folder`, which goes with this process.
+    pub(super) fn new(folder: &Path, limit: Duration, ending: &'static str) -> Result<Self> {
         let mut shell = Command::new("sh")
             .arg("-c")
             .arg(include_str!("warden.sh"))
@@ -73,13 +75,19 @@ impl Warden {
                 }
             })
         });
-        Ok(Self {
+        let warden = Self {
             verbs: shell.stdin.take(),
             shell,
             events,
             listener,
             server: None,
-        })
+        };
+        match warden.hear(limit) {
+            Ok(_) => Ok(warden),
+            Err(error) => Err(failed("making a folder for a server failed")
+                .with("folder", folder.display())
+                .with_source(error)),
+        }
     }
 
     /// Starts the server with the script `start` in the folder, and returns its process id.
@@ -96,7 +104,7 @@ impl Warden {
                     self.server = (ended != Some(pid)).then_some(pid);
                     return Ok(pid);
                 }
-                Event::Crashed => {}
+                Event::Made | Event::Crashed => {}
             }
         }
     }
@@ -161,7 +169,7 @@ impl Warden {
         }
     }
 
-    fn hear(&mut self, limit: Duration) -> Result<Event> {
+    fn hear(&self, limit: Duration) -> Result<Event> {
         self.events.recv_timeout(limit).map_err(|error| match error {
             RecvTimeoutError::Timeout => Error::new(ErrorKind::Timeout, "the server did not do as it was told")
                 .with("limit", format!("{limit:?}"))

@@ -1,11 +1,13 @@
 # Keeps one server for the process at the other end of the input, and obeys one verb a line. When the lines end, that process
 # is gone, however it went; then the server goes, and its folder.
 #
-# $1: the folder, in which `start` is the script that becomes the server. $2: the signal that ends it for good.
+# $1: the folder, which is made here, so that there is none without a warden. In it, `start` will be the script that becomes the
+# server. $2: the signal that ends the server for good.
 
 folder=$1
 ending=$2
 server=
+mkdir -m 700 "$folder" || exit 1
 exec 3>&1 2>>"$folder/log"
 
 # A process id is used again one day, so the end of the server is also on record.
@@ -35,8 +37,13 @@ crash() {
         children=$(cat "/proc/$server/task/$server/children" 2>/dev/null)
         # shellcheck disable=SC2086 # A list of process ids.
         kill -s KILL "$server" $children
+        turns=0
         for process in $server $children; do
-            while [ -e "/proc/$process/exe" ]; do sleep 0.01; done
+            # Five seconds of patience; what is not gone by then holds up the next start, which says so.
+            while [ -e "/proc/$process/exe" ] && [ $turns -lt 500 ]; do
+                turns=$((turns + 1))
+                sleep 0.01
+            done
         done
     fi
     echo "crashed"
@@ -64,6 +71,7 @@ finish() {
 
 trap finish EXIT
 trap 'exit 1' HUP INT TERM
+echo made
 
 while read -r verb argument; do
     case $verb in

@@ -6,15 +6,20 @@ mod postgres;
 mod proxy;
 mod redis;
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use hive_core::rng::{Rng as _, SystemRng};
 use hive_core::testing::until;
 
 /// How long to wait for something that happens in other processes: far longer than it takes.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often a process is killed while it starts a server.
+const ROUNDS: u32 = 12;
 
 /// Set in a process that a test starts of its own binary: where it says what it has started.
 const OTHER: &str = "HIVE_CORE_TEST_KIT";
@@ -69,7 +74,9 @@ fn assert_gone(folder: &Path, port: u16) {
         folder.display()
     );
     assert!(!listens(port), "something still listens on port {port}");
-    assert_eq!(processes(folder), Vec::<String>::new(), "processes are left");
+    // The one that removed the folder goes a moment later.
+    let gone = until(PATIENCE, || processes(folder).is_empty().then_some(()));
+    assert!(gone.is_some(), "processes are left: {:?}", processes(folder));
 }
 
 fn listens(port: u16) -> bool {
@@ -94,4 +101,43 @@ fn panicked(start: impl FnOnce(&dyn Fn(&Path, u16))) -> (PathBuf, u16) {
     let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| start(&say)));
     assert!(ended.is_err(), "it was to panic");
     said.into_inner().unwrap().unwrap()
+}
+
+/// Runs `test` again and again in a process of its own that is killed at some moment, most likely during a start, and fails if
+/// anything is left of it.
+fn killed_at_any_moment(test: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    // The user that PostgreSQL runs as has to get there.
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let said = dir.path().join("said");
+    let rng = SystemRng;
+    for _ in 0..ROUNDS {
+        let mut process = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", test])
+            .env(OTHER, &said)
+            .env("TMPDIR", dir.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let moment = Duration::from_millis(rng.next_u64() % 400);
+        let early = until(moment, || said.exists().then_some(()));
+        process.kill().unwrap();
+        process.wait().unwrap();
+        if early.is_some() {
+            std::fs::remove_file(&said).unwrap();
+        }
+        let left = || {
+            let folders = std::fs::read_dir(dir.path()).unwrap();
+            let names = folders.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            names
+                .filter(|name| name.starts_with("hive-") && !name.contains("templates"))
+                .collect::<Vec<_>>()
+        };
+        let gone = until(PATIENCE, || left().is_empty().then_some(()));
+        assert!(gone.is_some(), "folders are left: {:?}", left());
+        // The last process goes a moment after the folder.
+        let gone = until(PATIENCE, || processes(dir.path()).is_empty().then_some(()));
+        assert!(gone.is_some(), "processes are left: {:?}", processes(dir.path()));
+    }
 }

@@ -28,7 +28,9 @@ pub(super) fn unpack(postgres: &Path, user: User, folder: &Path) -> Result<Strin
         let lock = File::create(home.join("lock")).map_err(|error| io(&error, "creating a lock failed"))?;
         lock.lock().map_err(|error| io(&error, "taking a lock failed"))?;
         if !template.exists() {
-            pack(postgres, user, &template)?;
+            let password = make(postgres, user, folder)?;
+            pack(folder, &template)?;
+            return Ok(password);
         }
     }
     let words = ["tar", "--numeric-owner", "-C"].map(PathBuf::from);
@@ -49,20 +51,18 @@ fn ours(home: &Path) -> bool {
     home.is_dir() && home.uid() == me.uid() && home.mode() & 0o077 == 0
 }
 
-/// Makes a template beside its place and moves it there when it is whole.
-fn pack(postgres: &Path, user: User, template: &Path) -> Result<()> {
-    let building = tempfile::Builder::new()
-        .prefix("hive-postgres-template-")
-        .tempdir()
-        .map_err(|error| io(&error, "creating a folder for a template failed"))?;
-    user.owns(building.path())?;
-    make(postgres, user, building.path())?;
-    let packed = template.with_extension("new");
+/// Makes a template of the cluster in `folder`, and moves it to its place when it is whole.
+fn pack(folder: &Path, template: &Path) -> Result<()> {
+    let packed = folder.join("template");
     let words = ["tar", "--numeric-owner", "-C"].map(PathBuf::from);
-    let rest = [building.path().to_owned(), "-cf".into(), packed.clone()];
+    let rest = [folder.to_owned(), "-cf".into(), packed.clone()];
     let what = ["data", "password"].map(PathBuf::from);
     run(&[&words[..], &rest, &what].concat(), |_| {})?;
-    fs::rename(packed, template)
+    // Into the other folder first, which may be on another disk.
+    let new = template.with_extension("new");
+    fs::copy(&packed, &new)
+        .and_then(|_| fs::rename(&new, template))
+        .and_then(|()| fs::remove_file(&packed))
         .map_err(|error| io(&error, "moving a template to its place failed").with("template", template.display()))
 }
 

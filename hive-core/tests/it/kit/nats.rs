@@ -3,7 +3,7 @@ use std::net::TcpStream;
 
 use hive_core::testing::Nats;
 
-use super::{assert_gone, killed, listens, other, panicked, say_and_wait};
+use super::{assert_gone, killed, killed_at_any_moment, listens, other, panicked, say_and_wait};
 
 /// What is answered to a request.
 fn ask(url: &str, subject: &str, body: &str) -> String {
@@ -58,6 +58,15 @@ fn a_server_is_gone_when_its_process_is_killed() {
     }
     let (folder, port) = killed("kit::nats::a_server_is_gone_when_its_process_is_killed");
     assert_gone(&folder, port);
+}
+
+#[test]
+fn nothing_is_left_of_a_process_killed_at_any_moment() {
+    if let Some(file) = other() {
+        let server = Nats::start();
+        say_and_wait(&file, server.folder(), server.port());
+    }
+    killed_at_any_moment("kit::nats::nothing_is_left_of_a_process_killed_at_any_moment");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 use hive_core::testing::{Postgres, PostgresOptions};
 
-use super::{assert_gone, killed, listens, other, panicked, say_and_wait};
+use super::{assert_gone, killed, killed_at_any_moment, listens, other, panicked, say_and_wait};
 
 fn start() -> Postgres {
     Postgres::start(PostgresOptions::new())
@@ -45,6 +45,15 @@ fn a_killed_server_is_gone_when_its_process_is_killed_too() {
     }
     let (folder, port) = killed("kit::postgres::a_killed_server_is_gone_when_its_process_is_killed_too");
     assert_gone(&folder, port);
+}
+
+#[test]
+fn nothing_is_left_of_a_process_killed_at_any_moment() {
+    if let Some(file) = other() {
+        let server = start();
+        say_and_wait(&file, server.folder(), server.port());
+    }
+    killed_at_any_moment("kit::postgres::nothing_is_left_of_a_process_killed_at_any_moment");
 }
 
 #[test]

@@ -3,7 +3,7 @@ use std::net::TcpStream;
 
 use hive_core::testing::Redis;
 
-use super::{assert_gone, killed, listens, other, panicked, say_and_wait};
+use super::{assert_gone, killed, killed_at_any_moment, listens, other, panicked, say_and_wait};
 
 /// What the server answers to these lines, after the one to the password.
 fn talk(url: &str, lines: &str) -> String {
@@ -45,6 +45,15 @@ fn a_server_is_gone_when_its_process_is_killed() {
     }
     let (folder, port) = killed("kit::redis::a_server_is_gone_when_its_process_is_killed");
     assert_gone(&folder, port);
+}
+
+#[test]
+fn nothing_is_left_of_a_process_killed_at_any_moment() {
+    if let Some(file) = other() {
+        let server = Redis::start();
+        say_and_wait(&file, server.folder(), server.port());
+    }
+    killed_at_any_moment("kit::redis::nothing_is_left_of_a_process_killed_at_any_moment");
 }
 
 #[test]
