@@ -258,6 +258,10 @@ pub const CACHE_REDIS_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a call to a Redis server may take unless set: 250 ms, a thousand times what it usually does.
 pub const CACHE_REDIS_COMMAND_TIMEOUT: Duration = Duration::from_millis(250);
 
+/// What part of its time a call to a Redis server that is given up must have had to count as a failure: a tenth, a hundred
+/// times what a call usually takes.
+pub const CACHE_REDIS_PATIENCE: u32 = 10;
+
 /// Calls to a Redis server under way at once; more wait for their turn within their time.
 pub const CACHE_REDIS_IN_FLIGHT: usize = 1_024;
 

@@ -80,8 +80,10 @@ impl Flights {
         }
     }
 
-    /// Takes the flight off the key when it is still there: its leader has been waited for long enough.
+    /// Takes the flight off the key when it is still there: it has ended, or its leader has been waited for long enough. What
+    /// that one may still find is not stored, because nobody could stop it once the key is removed.
     pub(super) fn depose(&self, key: &str, flight: &Arc<Flight>) {
+        flight.doomed.store(true, Ordering::Release);
         let mut underway = self.lock();
         if underway.get(key).is_some_and(|current| Arc::ptr_eq(current, flight)) {
             underway.remove(key);

@@ -233,6 +233,14 @@ impl Cache {
     }
 }
 
+#[cfg(test)]
+impl Cache {
+    /// How many keys are being asked for.
+    pub(super) fn underway(&self) -> usize {
+        self.core.flights.count()
+    }
+}
+
 /// A value and the JSON it was read from.
 type Read<T> = (T, Arc<[u8]>);
 

@@ -109,10 +109,16 @@ impl Memory {
 
     /// An empty store that counts here what had to go for lack of room.
     pub(super) fn counting(options: Options, evictions: Arc<Meter>) -> Self {
-        // One bound serves for both: an entry weighs at least its share of the bytes, so no more than `entries` fit.
-        let share = options.entries.map_or(0, |count| options.bytes.div_ceil(count));
+        // One bound serves for both: an entry weighs at least its share, so that no more than `entries` fit.
+        let (share, capacity) = match options.entries {
+            Some(count) => {
+                let share = (options.bytes / count).clamp(1, u64::from(u32::MAX));
+                (share, share.saturating_mul(count).min(options.bytes))
+            }
+            None => (0, options.bytes),
+        };
         let entries = moka::sync::Cache::<Box<str>, Entry>::builder()
-            .max_capacity(options.bytes)
+            .max_capacity(capacity)
             .weigher(move |key, entry| {
                 let bytes = key.len() + entry.value.len() + CACHE_ENTRY_BYTES;
                 u32::try_from((bytes as u64).max(share)).unwrap_or(u32::MAX)

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, RedisError, TlsCertificates};
-use hive_errors::{BreakerState, CircuitBreaker, Error, ErrorKind, Result, RetryPolicy};
+use hive_errors::{BreakerGuard, BreakerState, CircuitBreaker, Error, ErrorKind, Result, RetryPolicy};
 use tokio::sync::Semaphore;
 
 use super::Options;
 use super::refusal::{Answer, Call, Verdict, refused, verdict};
 use crate::clock::{Clock, timeout};
-use crate::limits::CACHE_REDIS_IN_FLIGHT;
+use crate::limits::{CACHE_REDIS_IN_FLIGHT, CACHE_REDIS_PATIENCE};
 use crate::rng::Rng;
 
 pub(super) struct Link {
@@ -82,32 +82,33 @@ impl Link {
         })
     }
 
-    /// Makes the call unless the breaker is open. A caller who gives up counts as a failure: the server took too long for it.
+    /// Makes the call unless the breaker is open.
     pub(super) async fn call(&self, call: &Call) -> Result<Vec<Answer>> {
-        let leave = self.breaker.acquire(self.clock.monotonic())?;
+        let verdict = Leave {
+            guard: Some(self.breaker.acquire(self.clock.monotonic())?),
+            begun: self.clock.monotonic(),
+            link: self,
+        };
         let turn = timeout(&*self.clock, self.command_timeout, self.in_flight.acquire()).await;
-        let _turn = match turn {
-            Ok(turn) => turn,
-            Err(_) => {
-                leave.failure(self.clock.monotonic());
-                return Err(self.late("a turn"));
-            }
+        let Ok(_turn) = turn else {
+            verdict.failure();
+            return Err(self.late("a turn"));
         };
         match self.attempt(call).await {
             Ok(answers) => {
-                leave.success(self.clock.monotonic());
+                verdict.success();
                 Ok(answers)
             }
             Err(Failed::NotTried(error)) => {
-                leave.ignore();
+                verdict.ignore();
                 Err(error)
             }
             Err(Failed::Answered(error)) => {
-                leave.success(self.clock.monotonic());
+                verdict.success();
                 Err(error)
             }
             Err(Failed::Away(error)) => {
-                leave.failure(self.clock.monotonic());
+                verdict.failure();
                 Err(error)
             }
         }
@@ -206,6 +207,47 @@ impl Link {
         Error::new(ErrorKind::Timeout, "the redis server did not answer in time")
             .with("waited_for", what)
             .with_hint("look at the server and the way to it, or allow more time")
+    }
+}
+
+/// The breaker's leave to make one call.
+struct Leave<'a> {
+    guard: Option<BreakerGuard>,
+    begun: Duration,
+    link: &'a Link,
+}
+
+impl Leave<'_> {
+    fn success(mut self) {
+        if let Some(guard) = self.guard.take() {
+            guard.success(self.link.clock.monotonic());
+        }
+    }
+
+    fn failure(mut self) {
+        if let Some(guard) = self.guard.take() {
+            guard.failure(self.link.clock.monotonic());
+        }
+    }
+
+    fn ignore(mut self) {
+        if let Some(guard) = self.guard.take() {
+            guard.ignore();
+        }
+    }
+}
+
+impl Drop for Leave<'_> {
+    /// The caller gave up. That says something about the server only when it had time to answer; callers whose own deadline
+    /// is short would otherwise wait for a stalled one again and again, or take a good one away from the others.
+    fn drop(&mut self) {
+        let Some(guard) = self.guard.take() else { return };
+        let now = self.link.clock.monotonic();
+        if now.saturating_sub(self.begun) >= self.link.command_timeout / CACHE_REDIS_PATIENCE {
+            guard.failure(now);
+        } else {
+            guard.ignore();
+        }
     }
 }
 
