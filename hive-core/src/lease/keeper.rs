@@ -109,7 +109,7 @@ impl Keeper {
                 Ok(Outcome::Taken(status)) => {
                     failures = 0;
                     // A little later than it runs out, and not all at once.
-                    let pause = status.left + jitter(&*self.rng, ttl / limits::LEASE_RETRIES);
+                    let pause = status.left + jitter(&*self.rng, status.left / 8);
                     pause.min(limits::LEASE_POLL_MAX)
                 }
                 Err(error) if error.kind() == ErrorKind::ShuttingDown || !error.is_retryable() => return Err(error),

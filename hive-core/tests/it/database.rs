@@ -7,7 +7,7 @@ mod files;
 mod migrations;
 mod owners;
 mod power;
-mod suite;
+pub(crate) mod suite;
 #[cfg(target_os = "linux")]
 mod users;
 

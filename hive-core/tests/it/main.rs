@@ -6,3 +6,4 @@ mod cache;
 mod database;
 #[cfg(all(feature = "test-util", unix))]
 mod kit;
+mod lease;
