@@ -159,6 +159,35 @@ pub const DB_GOODBYE: Duration = Duration::from_millis(200);
 /// The largest answer of one statement that is held in memory: 256 MiB, four of the largest payloads.
 pub const DB_ANSWER_BYTES_MAX: usize = 256 << 20;
 
+/// Connections to a database server that one process uses at most unless told otherwise: enough to keep a server's disk and
+/// some cores busy, and few enough that several processes share the 100 that a server takes by default.
+pub const DB_LANES: usize = 16;
+
+/// The most such connections that can be asked for: each costs a thread here and a process there.
+pub const DB_LANES_MAX: usize = 256;
+
+/// How long a connection is kept that nobody needs. Making a new one costs milliseconds.
+pub const DB_LANE_IDLE: Duration = Duration::from_secs(60);
+
+/// How long no connection is added after the server has refused one for being full.
+pub const DB_CROWDED_PAUSE: Duration = Duration::from_secs(10);
+
+/// How often a transaction is run, all in all, that collides with others: with pauses that grow, two seconds' worth. One
+/// that collides more often needs another design, not more tries.
+pub const DB_COLLISIONS_MAX: u32 = 25;
+
+/// How many attempts to connect fail in a row before newcomers are refused at once.
+pub const DB_BREAKER_FAILURES: u32 = 5;
+
+/// How long newcomers are refused before somebody tries again: a server that restarts is back in seconds.
+pub const DB_BREAKER_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long to wait for somebody else's attempt to connect, when only one is let through at a time.
+pub const DB_PROBE_WAIT: Duration = Duration::from_millis(50);
+
+/// How long closing waits for closures that run and for work in line.
+pub const DB_CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// The longest name of a lease: it is a key in an index and stands in error messages.
 pub const LEASE_NAME_BYTES_MAX: usize = 256;
 

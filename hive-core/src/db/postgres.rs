@@ -13,6 +13,8 @@ mod error;
 mod config;
 mod statements;
 mod link;
+mod line;
+mod lanes;
 
 #[cfg(feature = "test-util")]
 #[cfg(test)]
@@ -21,5 +23,6 @@ mod tests;
 pub(super) use self::config::{Config, Timeouts};
 pub(super) use self::deadline::Deadline;
 pub(super) use self::error::Fate;
+pub(super) use self::lanes::Lanes;
 pub(super) use self::link::{Begin, Isolation, Link};
 pub(super) use self::values::column;

@@ -1,6 +1,7 @@
 //! On a real server.
 
 mod addresses;
+mod lanes;
 mod links;
 mod numbers;
 
