@@ -45,8 +45,13 @@ mod house;
 mod guard;
 mod sqlite;
 #[cfg(any(test, feature = "postgres"))]
-#[cfg_attr(not(test), expect(dead_code, reason = "the two engines are put together next"))]
+#[cfg_attr(
+    not(feature = "postgres"),
+    expect(dead_code, reason = "SQLite takes the text as it is")
+)]
 mod dialect;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod tx;
 mod migrate;
 mod options;
@@ -57,11 +62,7 @@ mod checkpoint;
 mod batch;
 mod file;
 #[cfg(feature = "postgres")]
-#[cfg_attr(
-    not(test),
-    expect(dead_code, unused_imports, reason = "the two engines are put together next")
-)]
-mod postgres;
+mod server;
 
 #[cfg(test)]
 mod tests;
@@ -99,6 +100,8 @@ struct Inner {
 /// What keeps the data.
 enum Engine {
     File(file::File),
+    #[cfg(feature = "postgres")]
+    Server(server::Server),
 }
 
 impl Db {
@@ -118,36 +121,30 @@ impl Db {
     /// # Cancel safety
     /// Dropped, opening goes on to its end; the database is then closed again.
     pub async fn open(options: Options) -> Result<Self> {
-        tokio::task::spawn_blocking(move || Self::open_blocking(options))
-            .await
-            .map_err(|e| Error::new(ErrorKind::Internal, "opening the database was cut short").with_source(e))?
-    }
-
-    fn open_blocking(options: Options) -> Result<Self> {
-        let Options {
-            place,
-            migrations,
-            readers,
-            write_timeout,
-            read_timeout,
-            clock,
-        } = options;
-        migrate::check_sets(&migrations)?;
-        let house = House::new(clock);
-        let (engine, place) = match place {
+        migrate::check_sets(&options.migrations)?;
+        let house = House::new(Arc::clone(&options.clock));
+        let times = options.times();
+        let sets = options.migrations.clone();
+        let (engine, place) = match options.place {
             Place::File(path) => {
-                let times = file::Times {
-                    write: write_timeout,
-                    read: read_timeout,
-                };
-                let file = file::File::open(&path, &migrations, &house, readers, times)?;
-                (Engine::File(file), path.display().to_string())
+                let (place, own) = (path.display().to_string(), house.clone());
+                let open = move || file::File::open(&path, &options.migrations, &own, options.readers, times);
+                let file = tokio::task::spawn_blocking(open).await.map_err(|e| {
+                    Error::new(ErrorKind::Internal, "opening the database was cut short").with_source(e)
+                })?;
+                (Engine::File(file?), place)
+            }
+            #[cfg(feature = "postgres")]
+            Place::Postgres(address) => {
+                let server = server::Server::open(&address.0, &sets, &house, options.connections, times).await?;
+                let place = server.place().to_owned();
+                (Engine::Server(server), place)
             }
         };
         let inner = Inner {
             engine,
             place,
-            migrations,
+            migrations: sets,
             house,
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -191,6 +188,8 @@ impl Db {
     {
         match &self.inner.engine {
             Engine::File(file) => file.write(asked, work).await,
+            #[cfg(feature = "postgres")]
+            Engine::Server(server) => server.write(asked, work).await,
         }
     }
 
@@ -224,6 +223,8 @@ impl Db {
     {
         match &self.inner.engine {
             Engine::File(file) => file.read(work).await,
+            #[cfg(feature = "postgres")]
+            Engine::Server(server) => server.read(work).await,
         }
     }
 
@@ -274,6 +275,8 @@ impl Db {
     {
         match &self.inner.engine {
             Engine::File(file) => file.change_schema(work).await,
+            #[cfg(feature = "postgres")]
+            Engine::Server(server) => server.change_schema(work).await,
         }
     }
 
@@ -287,6 +290,8 @@ impl Db {
     pub fn dialect(&self) -> Dialect {
         match self.inner.engine {
             Engine::File(_) => Dialect::Sqlite,
+            #[cfg(feature = "postgres")]
+            Engine::Server(_) => Dialect::Postgres,
         }
     }
 
@@ -294,6 +299,8 @@ impl Db {
     pub fn stats(&self) -> Stats {
         match &self.inner.engine {
             Engine::File(file) => file.stats(),
+            #[cfg(feature = "postgres")]
+            Engine::Server(server) => server.stats(),
         }
     }
 
@@ -314,6 +321,8 @@ impl Db {
     pub async fn close(&self) -> Result<()> {
         match &self.inner.engine {
             Engine::File(file) => file.close().await,
+            #[cfg(feature = "postgres")]
+            Engine::Server(server) => server.close().await,
         }
     }
 }

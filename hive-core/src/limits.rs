@@ -123,6 +123,10 @@ pub const DB_LOG_PAGES_LONG: u32 = 1_000;
 /// How long a write waits for a place in the queue. A queue that stays full longer means that the disk has stalled.
 pub const DB_WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long bringing the schema of a database server up to date may take, waiting for other processes that do it
+/// included. Writing a large table anew takes minutes.
+pub const DB_MIGRATION_TIMEOUT: Duration = Duration::from_secs(3600);
+
 /// How long a read may take. A snapshot that stays open keeps the write-ahead log from being folded in.
 pub const DB_READ_TIMEOUT: Duration = Duration::from_secs(10);
 

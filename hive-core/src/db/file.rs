@@ -1,7 +1,6 @@
 //! The engine of one process: a SQLite file with one writer and a pool of readers.
 
 use std::path::Path;
-use std::time::Duration;
 
 use hive_errors::Result;
 
@@ -9,7 +8,7 @@ use super::batch::Writer;
 use super::house::House;
 use super::lock::FileLock;
 use super::migrate::Migrations;
-use super::options::{Stats, Write};
+use super::options::{Stats, Times, Write};
 use super::place;
 use super::reader::Readers;
 use super::sqlite;
@@ -19,12 +18,6 @@ pub(super) struct File {
     // Before the writer, which gives the file's lock back when it ends.
     readers: Readers,
     writer: Writer,
-}
-
-/// How long what may take.
-pub(super) struct Times {
-    pub(super) write: Duration,
-    pub(super) read: Duration,
 }
 
 impl File {

@@ -14,6 +14,8 @@ pub struct Options {
     pub(super) place: Place,
     pub(super) migrations: Vec<&'static Migrations>,
     pub(super) readers: usize,
+    #[cfg(feature = "postgres")]
+    pub(super) connections: usize,
     pub(super) write_timeout: Duration,
     pub(super) read_timeout: Duration,
     pub(super) clock: Arc<dyn Clock>,
@@ -23,6 +25,20 @@ pub struct Options {
 #[derive(Clone, Debug)]
 pub(super) enum Place {
     File(PathBuf),
+    #[cfg(feature = "postgres")]
+    Postgres(Address),
+}
+
+/// Where a server is and how to be let in, which may hold a password.
+#[cfg(feature = "postgres")]
+#[derive(Clone)]
+pub(super) struct Address(pub(super) String);
+
+#[cfg(feature = "postgres")]
+impl std::fmt::Debug for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[redacted]")
+    }
 }
 
 impl Options {
@@ -31,11 +47,21 @@ impl Options {
         Self::at(Place::File(path.into()))
     }
 
+    /// A database on a PostgreSQL server, 14 or newer, that several processes share: `postgres://user:password@host/database`
+    /// or `host=… dbname=…`. TLS as `sslmode` says: `disable`, `prefer` (the default), `require`, `verify-ca` and
+    /// `verify-full`, with the certificates of `sslrootcert` or else of the operating system.
+    #[cfg(feature = "postgres")]
+    pub fn postgres(address: impl Into<String>) -> Self {
+        Self::at(Place::Postgres(Address(address.into())))
+    }
+
     fn at(place: Place) -> Self {
         Self {
             place,
             migrations: Vec::new(),
             readers: limits::DB_READERS,
+            #[cfg(feature = "postgres")]
+            connections: limits::DB_LANES,
             write_timeout: limits::DB_WRITE_TIMEOUT,
             read_timeout: limits::DB_READ_TIMEOUT,
             clock: Arc::new(SystemClock),
@@ -61,10 +87,26 @@ impl Options {
         self
     }
 
-    /// How many read-only connections serve [`Db::read`] at most, from 1 to [`limits::DB_READERS_MAX`].
+    /// How many connections to a server reads and writes have at most, from 1 to [`limits::DB_LANES_MAX`]; they are made
+    /// when they are needed.
+    #[cfg(feature = "postgres")]
+    pub fn connections(mut self, count: usize) -> Self {
+        self.connections = count.clamp(1, limits::DB_LANES_MAX);
+        self
+    }
+
+    /// How many read-only connections to a file serve [`Db::read`](super::Db::read) at most, from 1 to
+    /// [`limits::DB_READERS_MAX`].
     pub fn readers(mut self, count: usize) -> Self {
         self.readers = count.clamp(1, limits::DB_READERS_MAX);
         self
+    }
+
+    pub(super) fn times(&self) -> Times {
+        Times {
+            write: self.write_timeout,
+            read: self.read_timeout,
+        }
     }
 
     /// The clock that dates migrations; the system's unless set.
@@ -72,6 +114,13 @@ impl Options {
         self.clock = clock;
         self
     }
+}
+
+/// How long what may take.
+#[derive(Clone, Copy)]
+pub(super) struct Times {
+    pub(super) write: Duration,
+    pub(super) read: Duration,
 }
 
 /// What a write asks for besides its closure.
@@ -109,6 +158,16 @@ impl Write {
     pub const fn read_committed(mut self) -> Self {
         self.read_committed = true;
         self
+    }
+
+    #[cfg(feature = "postgres")]
+    pub(super) const fn is_read_committed(self) -> bool {
+        self.read_committed
+    }
+
+    #[cfg(feature = "postgres")]
+    pub(super) const fn is_relaxed(self) -> bool {
+        self.relaxed
     }
 }
 

@@ -65,6 +65,8 @@ impl Db {
     fn waiting(&self) -> usize {
         match &self.inner.engine {
             Engine::File(file) => file.waiting(),
+            #[cfg(feature = "postgres")]
+            Engine::Server(server) => server.waiting(),
         }
     }
 }

@@ -9,6 +9,8 @@ use rusqlite::Connection;
 
 use super::deadline::Deadline;
 use super::guard::Guard;
+#[cfg(feature = "postgres")]
+use super::postgres::Link;
 use super::set::{Cell, Set};
 use super::sqlite;
 use super::sqlite::view::View;
@@ -37,6 +39,8 @@ pub struct Snapshot<'a> {
 /// Where the statements go.
 enum Engine<'a> {
     Sqlite(View<'a>),
+    #[cfg(feature = "postgres")]
+    Postgres(RefCell<&'a mut Link>),
 }
 
 impl<'a> Snapshot<'a> {
@@ -53,10 +57,21 @@ impl<'a> Snapshot<'a> {
         }
     }
 
+    #[cfg(feature = "postgres")]
+    pub(super) fn postgres(link: &'a mut Link, clock: &'a dyn Clock) -> Self {
+        Self {
+            engine: Engine::Postgres(RefCell::new(link)),
+            clock,
+            doomed: RefCell::new(None),
+        }
+    }
+
     /// Which SQL the engine speaks, for the few statements that cannot be one text for both.
     pub fn dialect(&self) -> Dialect {
         match self.engine {
             Engine::Sqlite(_) => Dialect::Sqlite,
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(_) => Dialect::Postgres,
         }
     }
 
@@ -68,6 +83,12 @@ impl<'a> Snapshot<'a> {
     pub fn now(&self) -> Result<Timestamp> {
         match self.engine {
             Engine::Sqlite(_) => Ok(self.clock.now()),
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(_) => self.query_one(
+                "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)",
+                &[],
+                |row| row.get(0),
+            ),
         }
     }
 
@@ -138,6 +159,19 @@ impl<'a> Snapshot<'a> {
     ) -> Result<()> {
         self.statement(|| match &self.engine {
             Engine::Sqlite(view) => view.each(sql, params, &mut visit),
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(link) => {
+                // Not borrowed while rows are visited: the visitor may have statements of its own.
+                let rows = link.borrow_mut().query(sql, params)?;
+                for row in &rows {
+                    match visit(&Row::postgres(row)) {
+                        Ok(true) => {}
+                        Ok(false) => break,
+                        Err(own) => return Ok(Err(own)),
+                    }
+                }
+                Ok(Ok(()))
+            }
         })?
     }
 
@@ -145,6 +179,8 @@ impl<'a> Snapshot<'a> {
     pub(super) fn script(&self, sql: &str) -> Result<()> {
         self.statement(|| match &self.engine {
             Engine::Sqlite(view) => view.script(sql),
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(link) => link.borrow_mut().batch(sql),
         })
     }
 
@@ -170,6 +206,8 @@ impl<'a> Snapshot<'a> {
     pub(super) fn take_broken(&self) -> Option<Error> {
         match &self.engine {
             Engine::Sqlite(view) => view.take_broken(),
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(_) => None,
         }
     }
 }
@@ -198,6 +236,14 @@ impl fmt::Debug for Snapshot<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Snapshot").finish_non_exhaustive()
     }
+}
+
+/// What becomes of a point to which a closure can be undone.
+#[derive(Clone, Copy)]
+enum Mark {
+    Set,
+    Keep,
+    Undo,
 }
 
 /// What runs when a commit is on disk.
@@ -230,6 +276,8 @@ impl<'a> Tx<'a> {
     pub fn execute(&mut self, sql: &str, params: &[&dyn ToValue]) -> Result<usize> {
         self.snapshot.statement(|| match &self.snapshot.engine {
             Engine::Sqlite(view) => view.execute(sql, params),
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(link) => link.borrow_mut().execute(sql, params),
         })
     }
 
@@ -264,6 +312,16 @@ impl<'a> Tx<'a> {
                 }
                 Ok(inserted)
             }
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(link) => {
+                let mut inserted = 0;
+                for row in rows {
+                    inserted += link
+                        .borrow_mut()
+                        .execute(set.row_sql(), &super::set::params(row.as_ref()))?;
+                }
+                Ok(inserted)
+            }
         })
     }
 
@@ -274,7 +332,7 @@ impl<'a> Tx<'a> {
     /// What `work` returns; or, when it returned a value although one of its statements had failed, that.
     pub fn attempt<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         let before = self.hooks.len();
-        self.control("SAVEPOINT attempt /* a part of a closure */")?;
+        self.mark(Mark::Set)?;
         let result = work(self);
         let result = match (result, self.snapshot.doom()) {
             (Ok(_), Some(doom)) => Err(doom),
@@ -284,18 +342,34 @@ impl<'a> Tx<'a> {
             self.hooks.truncate(before);
             // Before the statement is undone none other would be let through.
             let doom = self.snapshot.doomed.take();
-            if let Err(error) = self.control("ROLLBACK TO attempt /* a part of a closure */") {
+            if let Err(error) = self.mark(Mark::Undo) {
                 self.snapshot.doomed.replace(doom.or(Some(after(&error))));
-                return result;
             }
+            return result;
         }
-        self.control("RELEASE attempt /* a part of a closure */")?;
+        self.mark(Mark::Keep)?;
         result
     }
 
-    fn control(&self, sql: &'static str) -> Result<()> {
+    fn mark(&self, mark: Mark) -> Result<()> {
         self.snapshot.statement(|| match &self.snapshot.engine {
-            Engine::Sqlite(view) => view.control(sql),
+            Engine::Sqlite(view) => match mark {
+                Mark::Set => view.control("SAVEPOINT attempt /* a part of a closure */"),
+                Mark::Keep => view.control("RELEASE attempt /* a part of a closure */"),
+                Mark::Undo => {
+                    view.control("ROLLBACK TO attempt /* a part of a closure */")?;
+                    view.control("RELEASE attempt /* a part of a closure */")
+                }
+            },
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(link) => match mark {
+                Mark::Set => {
+                    link.borrow_mut().savepoint();
+                    Ok(())
+                }
+                Mark::Keep => link.borrow_mut().release(),
+                Mark::Undo => link.borrow_mut().rollback_to(),
+            },
         })
     }
 

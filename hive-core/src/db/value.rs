@@ -44,12 +44,21 @@ pub struct Row<'a> {
 
 enum Inner<'a> {
     Sqlite(&'a rusqlite::Row<'a>),
+    #[cfg(feature = "postgres")]
+    Postgres(&'a tokio_postgres::Row),
 }
 
 impl<'a> Row<'a> {
     pub(super) fn sqlite(row: &'a rusqlite::Row<'a>) -> Self {
         Self {
             inner: Inner::Sqlite(row),
+        }
+    }
+
+    #[cfg(feature = "postgres")]
+    pub(super) fn postgres(row: &'a tokio_postgres::Row) -> Self {
+        Self {
+            inner: Inner::Postgres(row),
         }
     }
 
@@ -89,12 +98,16 @@ impl<'a> Row<'a> {
                 raw.map_err(|e| super::sqlite::error(e, "a column could not be read"))
                     .and_then(from_sqlite)
             }
+            #[cfg(feature = "postgres")]
+            Inner::Postgres(row) => super::postgres::column(row, index),
         }
     }
 
     fn columns(&self) -> usize {
         match self.inner {
             Inner::Sqlite(row) => row.as_ref().column_count(),
+            #[cfg(feature = "postgres")]
+            Inner::Postgres(row) => row.len(),
         }
     }
 }

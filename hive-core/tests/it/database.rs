@@ -6,6 +6,8 @@ mod disk;
 mod files;
 mod migrations;
 mod owners;
+#[cfg(all(feature = "postgres", feature = "test-util", unix))]
+mod server;
 mod power;
 pub(crate) mod suite;
 #[cfg(target_os = "linux")]
