@@ -94,6 +94,10 @@ pub const DB_QUEUE: usize = 8_192;
 /// Closures in one commit: enough to make the sync's cost vanish, few enough that the first need not wait for long.
 pub const DB_BATCH: usize = 1_024;
 
+/// For how many transactions each closure is set apart after one had to be undone: long enough that a load whose closures fail
+/// often does not run them twice all the time, short enough that one failure an hour costs nothing.
+pub const DB_APART: u32 = 64;
+
 /// Read-only connections. Reads are short and two cores are common; each costs a page cache of 2 MiB at most.
 pub const DB_READERS: usize = 4;
 

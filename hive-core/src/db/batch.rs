@@ -1,24 +1,26 @@
 //! Group commit: one thread owns the writing connection, takes everything that waits, commits once, then answers.
 
+mod desk;
+
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use hive_errors::{Error, ErrorKind, Result};
-use rusqlite::{Connection, Statement};
 use tokio::sync::{oneshot, watch};
 
+use self::desk::Desk;
 use super::checkpoint::Checkpoints;
 use super::contain::contained;
-use super::guard::{Guard, Scope};
 use super::house::House;
 use super::lock::FileLock;
 use super::options::{Stats, Write};
 use super::queue::{Linger, Queue, Refused};
 use super::sqlite;
 use super::sqlite::Writing;
-use super::tx::{Hook, Snapshot, Tx};
+use super::tx::Tx;
 use crate::limits;
 
 /// A closure and whoever waits for it, its types erased. Everything of the user's runs or is dropped in these two.
@@ -27,13 +29,10 @@ trait Work: Send {
     fn is_alone(&self) -> bool;
 
     /// What its caller asked for.
-    #[expect(
-        dead_code,
-        reason = "every commit is synced, which is more than a relaxed one asks for"
-    )]
     fn asked(&self) -> Write;
 
-    /// Runs the closure and keeps its value; `false` when it failed and must be undone.
+    /// Runs the closure and keeps its value; `false` when it failed and must be undone. It may be run again, when what it did
+    /// has been undone; one that panicked fails again without being run.
     fn run(&mut self, tx: &mut Tx<'_>) -> bool;
 
     /// Answers. `commit` is the error that kept it from the disk, whether or not its turn had come.
@@ -46,6 +45,15 @@ struct Job<T, F> {
     answer: oneshot::Sender<Result<T>>,
     alone: bool,
     asked: Write,
+}
+
+impl<T, F> Job<T, F> {
+    fn put_away(&mut self) {
+        let work = self.work.take();
+        if let Err(error) = contained("a database closure panicked when it was dropped", || drop(work)) {
+            tracing::error!(%error, "a database closure could not be put away");
+        }
+    }
 }
 
 impl<T, F> Work for Job<T, F>
@@ -62,16 +70,24 @@ where
     }
 
     fn run(&mut self, tx: &mut Tx<'_>) -> bool {
-        let Some(mut work) = self.work.take() else { return false };
-        let result = contained("a database closure panicked", || work(tx)).flatten();
+        let Some(work) = &mut self.work else { return false };
+        let result = contained("a database closure panicked", || work(tx));
+        if result.is_err() {
+            // What it left of itself is nothing to go on with.
+            self.put_away();
+        }
         // A closure that took no notice of a statement that failed has not done what it thinks.
-        let result = result.and_then(|value| tx.doom().map_or(Ok(value), Err));
+        let result = result.flatten().and_then(|value| tx.doom().map_or(Ok(value), Err));
         let kept = result.is_ok();
-        self.result = Some(result);
+        if let Some(before) = self.result.replace(result) {
+            let _panicked = contained("a closure's value panicked when it was dropped", || drop(before));
+        }
         kept
     }
 
-    fn settle(self: Box<Self>, commit: Option<&Error>) {
+    fn settle(mut self: Box<Self>, commit: Option<&Error>) {
+        // Before the answer: whoever has that may count on the closure being gone.
+        self.put_away();
         let result = match (self.result, commit) {
             (Some(Ok(_)) | None, Some(error)) => Err(not_committed(error)),
             (Some(result), _) => result,
@@ -271,28 +287,18 @@ fn serve(
 ) -> Result<()> {
     let _abandon = Abandon(queue);
     let Writing { conn, guard, .. } = writing;
-    let control = Control::prepare(&conn)?;
-    let mut desk = Desk {
-        conn: &conn,
-        guard: &guard,
-        house,
-        queue,
-        counters,
-        control,
-        waiting: 0,
-        unsound: None,
-    };
+    let mut desk = Desk::new(&conn, &guard, house, queue, counters)?;
     let mut pace = Pace::default();
     while let Some(works) = queue.take(limits::DB_BATCH, pace.linger()) {
         let (count, begun) = (works.len(), now());
-        let mut rest = works.into_iter().peekable();
-        while rest.peek().is_some() {
+        let mut rest = VecDeque::from(works);
+        while !rest.is_empty() {
             desk.commit(&mut rest);
         }
-        if let Some(error) = desk.unsound.take() {
+        if let Some(error) = desk.take_unsound() {
             return Err(error);
         }
-        pace.observe(count + desk.waiting, begun.elapsed());
+        pace.observe(count + desk.waiting(), begun.elapsed());
         checkpoints.tend(&conn);
     }
     drop(desk);
@@ -330,194 +336,6 @@ impl Pace {
         Linger {
             items: self.parties,
             at_most,
-        }
-    }
-}
-
-/// The statements that only the house may run, prepared once and kept out of the closures' reach.
-struct Control<'c> {
-    begin: Statement<'c>,
-    save: Statement<'c>,
-    undo: Statement<'c>,
-    release: Statement<'c>,
-    commit: Statement<'c>,
-    rollback: Statement<'c>,
-}
-
-impl<'c> Control<'c> {
-    fn prepare(conn: &'c Connection) -> Result<Self> {
-        let prepare = |sql| {
-            conn.prepare(sql)
-                .map_err(|e| sqlite::error(e, "the transaction could not be prepared"))
-        };
-        Ok(Self {
-            begin: prepare("BEGIN IMMEDIATE")?,
-            save: prepare("SAVEPOINT part")?,
-            undo: prepare("ROLLBACK TO part")?,
-            release: prepare("RELEASE part")?,
-            commit: prepare("COMMIT")?,
-            rollback: prepare("ROLLBACK")?,
-        })
-    }
-}
-
-fn run(statement: &mut Statement<'_>) -> Result<()> {
-    statement
-        .execute([])
-        .map(drop)
-        .map_err(|e| sqlite::error(e, "the transaction could not be carried out"))
-}
-
-/// The thread's working place.
-struct Desk<'c> {
-    conn: &'c Connection,
-    guard: &'c Guard,
-    house: &'c House,
-    queue: &'c Queue<Box<dyn Work>>,
-    counters: &'c Counters,
-    control: Control<'c>,
-    /// How many waited when the last answers were about to be given.
-    waiting: usize,
-    /// Why nothing more may be written.
-    unsound: Option<Error>,
-}
-
-type Works = std::iter::Peekable<std::vec::IntoIter<Box<dyn Work>>>;
-
-/// The works of one transaction.
-#[derive(Default)]
-struct Part {
-    works: Vec<Box<dyn Work>>,
-    kept: u64,
-    hooks: Vec<Hook>,
-}
-
-impl Desk<'_> {
-    /// Carries out one transaction with works from the front and answers them. Those behind one that broke it, or that
-    /// needs a commit of its own, are left for the next.
-    fn commit(&mut self, works: &mut Works) {
-        let mut part = Part::default();
-        // A migration may take a table that others refer to away and put another in its place. It looks at the
-        // references itself before it is done; a switch within the transaction would have no effect.
-        let apart = works.peek().is_some_and(|work| work.is_alone());
-        let switched = if apart {
-            sqlite::foreign_keys(self.conn, false)
-        } else {
-            Ok(())
-        };
-        let outcome = switched.and_then(|()| self.transact(works, &mut part));
-        self.leave();
-        if apart {
-            self.unsound = sqlite::foreign_keys(self.conn, true).err();
-        }
-        self.waiting = self.queue.len();
-        self.answer(part, outcome.err().as_ref());
-    }
-
-    fn transact(&mut self, works: &mut Works, part: &mut Part) -> Result<()> {
-        self.leave();
-        if let Err(error) = run(&mut self.control.begin) {
-            // The next one would wait for the same lock, and so would each after it.
-            part.works.extend(works);
-            return Err(error);
-        }
-        let Some(first) = works.next() else { return Ok(()) };
-        let alone = first.is_alone() || works.peek().is_none_or(|second| second.is_alone());
-        let mut next = Some(first);
-        while let Some(work) = next {
-            self.run(work, alone, part)?;
-            next = if alone {
-                None
-            } else {
-                works.next_if(|work| !work.is_alone())
-            };
-        }
-        if part.kept == 0 {
-            return Ok(());
-        }
-        run(&mut self.control.commit).map_err(|error| {
-            if alone || error.kind() != ErrorKind::Conflict {
-                return error;
-            }
-            // A constraint that is checked only now: one closure broke it, and there is no telling which.
-            Error::new(ErrorKind::Storage, "a closure of the same commit broke a constraint").with("cause", error)
-        })
-    }
-
-    /// Runs one closure. An error is the whole transaction's.
-    fn run(&mut self, mut work: Box<dyn Work>, alone: bool, part: &mut Part) -> Result<()> {
-        // A closure that fails must undo itself alone; when it is alone the transaction does that.
-        if !alone && let Err(error) = run(&mut self.control.save) {
-            part.works.push(work);
-            return Err(error);
-        }
-        let snapshot = Snapshot::sqlite(self.conn, self.guard, None, &*self.house.clock);
-        let mut tx = Tx::new(snapshot, &self.house.wakeups);
-        let scope = if work.is_alone() {
-            Scope::Migration
-        } else {
-            Scope::Closure
-        };
-        let kept = self.guard.within(scope, || work.run(&mut tx));
-        part.works.push(work);
-        let hooks = tx.take_hooks();
-        if kept {
-            part.kept += 1;
-            part.hooks.extend(hooks);
-        } else {
-            forget(hooks);
-        }
-        if self.conn.is_autocommit() {
-            // Disk full, I/O error: SQLite rolled back everything, the earlier closures' work included.
-            let unknown = || Error::new(ErrorKind::Storage, "the engine rolled the transaction back");
-            return Err(tx.take_broken().unwrap_or_else(unknown));
-        }
-        if alone {
-            return Ok(());
-        }
-        if !kept {
-            run(&mut self.control.undo)?;
-        }
-        run(&mut self.control.release)
-    }
-
-    /// Ends whatever transaction is still open.
-    fn leave(&mut self) {
-        if !self.conn.is_autocommit()
-            && let Err(error) = run(&mut self.control.rollback)
-        {
-            tracing::error!(%error, "a transaction could not be rolled back");
-        }
-    }
-
-    fn answer(&self, part: Part, failed: Option<&Error>) {
-        if failed.is_some() {
-            forget(part.hooks);
-        } else if part.kept > 0 {
-            self.counters.writes.fetch_add(part.kept, Ordering::Relaxed);
-            self.counters.commits.fetch_add(1, Ordering::Relaxed);
-            for hook in part.hooks {
-                if let Err(error) = contained("an after-commit hook panicked; the commit stands", hook) {
-                    tracing::error!(%error, "an after-commit hook panicked");
-                }
-            }
-        }
-        for work in part.works {
-            // What is left of a closure or of a value that nobody waits for is dropped here.
-            if let Err(error) = contained("what a database closure left panicked when it was dropped", || {
-                work.settle(failed)
-            }) {
-                tracing::error!(%error, "a database closure could not be put away");
-            }
-        }
-    }
-}
-
-/// Drops hooks that will not run.
-fn forget(hooks: Vec<Hook>) {
-    for hook in hooks {
-        if let Err(error) = contained("an after-commit hook panicked when it was dropped", || drop(hook)) {
-            tracing::error!(%error, "an after-commit hook could not be put away");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The database room. What needs a second process, another user or a full disk is in `tests/it/database.rs`.
 
+mod again;
 mod closing;
 mod group;
 mod guarding;

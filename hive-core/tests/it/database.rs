@@ -10,6 +10,7 @@ mod owners;
 mod server;
 mod power;
 pub(crate) mod suite;
+mod syncs;
 #[cfg(target_os = "linux")]
 mod users;
 
