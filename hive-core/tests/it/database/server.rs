@@ -80,7 +80,7 @@ impl Load {
     fn start(db: &Db, writers: usize) -> Self {
         let mut load = Self {
             stop: Arc::default(),
-            next: Arc::default(),
+            next: Arc::new(AtomicI64::new(1_000)),
             troubles: Arc::default(),
             tasks: JoinSet::new(),
         };
@@ -344,13 +344,13 @@ async fn what_cannot_be_reached_is_named_and_the_password_is_not() {
         ("mysql://user:secret@localhost/db".to_owned(), "secret"),
     ];
     for (address, secret) in cases {
-        let options = options(&address).write_timeout(Duration::from_secs(3));
+        let options = options(&address).read_timeout(Duration::from_secs(1));
         let shown = format!("{options:?}");
         let error = Db::open(options).await.unwrap_err();
         for text in [shown, format!("{error:?}"), format!("{error:#?}"), error.to_string()] {
             assert!(!text.contains(secret), "{text}");
         }
-        assert!(error.fields().count() > 0, "{error:?}");
+        assert!(error.fields().count() > 0 || error.kind() == ErrorKind::Config, "{error:?}");
     }
 }
 
