@@ -25,8 +25,8 @@ pub fn watch(path: &Path) -> io::Result<Watched> {
     shared.map(|shared| Watched { shared }).ok_or_else(taken)
 }
 
-/// A database whose files are watched until this is dropped, or until it is closed if that is later.
-#[derive(Debug)]
+/// A database whose files are watched until the last clone of this is dropped, or until it is closed if that is later.
+#[derive(Clone, Debug)]
 pub struct Watched {
     shared: Arc<Shared>,
 }

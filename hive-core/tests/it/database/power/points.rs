@@ -2,6 +2,8 @@
 
 use hive_core_vfs::{Event, File, Image, Timeline};
 
+use super::model::Model;
+
 /// What is left of the writes that were not synced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Left {
@@ -77,14 +79,16 @@ fn thinned(all: Vec<Point>, most: usize) -> Vec<Point> {
     (0..most).map(|number| all[number * all.len() / most]).collect()
 }
 
-/// What the disk holds at each of `points`, with the last promise given by then.
-pub(super) fn images(events: &[Event], points: &[Point], mut each: impl FnMut(Point, u64, Image)) {
+/// What the disk holds at each of `points`, with the promise given by then that means most.
+pub(super) fn images(events: &[Event], points: &[Point], model: &Model, mut each: impl FnMut(Point, u64, Image)) {
     let mut timeline = Timeline::new(events);
     let mut promised = 0;
     for point in points {
         while timeline.at() < point.at {
-            if let Some(Event::Mark(serial)) = timeline.advance() {
-                promised = promised.max(*serial);
+            if let Some(Event::Mark(name)) = timeline.advance()
+                && model.serial(*name) > model.serial(promised)
+            {
+                promised = *name;
             }
         }
         let image = match point.left {
