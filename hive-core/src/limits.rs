@@ -193,6 +193,16 @@ pub const DB_BREAKER_PAUSE: Duration = Duration::from_secs(1);
 /// How long to wait for somebody else's attempt to connect, when only one is let through at a time.
 pub const DB_PROBE_WAIT: Duration = Duration::from_millis(50);
 
+/// Rows in one statement that inserts a set on a database server. Beyond some thousands nothing is gained.
+pub const DB_SET_ROWS: usize = 4_096;
+
+/// Bytes in one such statement, which client and server hold at once: 8 MiB. A row that is larger goes alone.
+pub const DB_SET_BYTES: usize = 8 << 20;
+
+/// Commits of appended rows that are on their way to a database server at once: one is synced while the next is gathered
+/// and inserted. With more, each would hold fewer rows.
+pub const DB_FLIGHTS: usize = 2;
+
 /// How long closing waits for closures that run and for work in line.
 pub const DB_CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
 

@@ -9,20 +9,25 @@ mod address;
 mod tls;
 mod numeric;
 mod values;
+mod column;
 mod error;
 mod config;
 mod statements;
 mod link;
+mod set;
 mod line;
 mod lanes;
+mod append;
 
 #[cfg(feature = "test-util")]
 #[cfg(test)]
 mod tests;
 
+pub(super) use self::append::Appends;
 pub(super) use self::config::{Config, Timeouts};
 pub(super) use self::deadline::Deadline;
 pub(super) use self::error::Fate;
 pub(super) use self::lanes::Lanes;
 pub(super) use self::link::{Begin, Isolation, Link};
+pub(super) use self::set::insert as insert_set;
 pub(super) use self::values::column;

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use super::config::Config;
 use super::deadline::{Deadline, now};
-use super::line::{Line, Need, closed};
+use super::line::{Entry, Line, Need, closed};
 use super::link::{Begin, Link};
 use crate::db::contain::contained;
 use crate::limits;
@@ -38,6 +38,11 @@ pub(super) trait Work: Send {
 
     /// Answers, once.
     fn settle(self: Box<Self>, outcome: Result<()>);
+
+    /// Answers in place of [`settle`](Self::settle) when no lane will ever run it.
+    fn refuse(self: Box<Self>, error: Error) {
+        self.settle(Err(error));
+    }
 }
 
 struct Job<T, F> {
@@ -239,10 +244,17 @@ impl Drop for Lanes {
 }
 
 impl Shared {
-    /// Puts work in line that is bounded otherwise.
-    pub(super) fn submit(self: &Arc<Self>, work: Box<dyn Work>) -> Result<()> {
-        let need = self.line.put_beside(work, self.lanes_max)?;
-        self.meet(need)
+    /// Puts work in line that is bounded otherwise. If it is refused, it has been told.
+    pub(super) fn submit(self: &Arc<Self>, work: Box<dyn Work>, entry: Entry) {
+        match self.line.put_beside(work, entry, self.lanes_max) {
+            Ok(need) => {
+                if let Err(error) = self.meet(need) {
+                    // Whatever was in line has been told.
+                    tracing::warn!(%error, "work for the database could not be begun");
+                }
+            }
+            Err(work) => work.refuse(closed()),
+        }
     }
 
     /// A closure or hook that waits for a lane might wait for its own.
@@ -299,7 +311,10 @@ impl Shared {
                 }
                 let error = || Error::new(ErrorKind::Storage, "a thread for the database could not be started");
                 for work in self.line.clear() {
-                    settle(work, Err(error()));
+                    let refusing = || work.refuse(error());
+                    if let Err(error) = contained("a database closure panicked when it was dropped", refusing) {
+                        tracing::error!(%error, "a database closure could not be put away");
+                    }
                 }
                 Err(error().with_source(source))
             }

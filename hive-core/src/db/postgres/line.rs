@@ -54,6 +54,14 @@ pub(super) enum Need {
     Lane,
 }
 
+/// How something comes into line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Entry {
+    New,
+    /// From a lane, to go on with what was begun: that lane will look at the line again, also at the end.
+    Further,
+}
+
 impl<T> Line<T> {
     pub(super) fn new(places: usize) -> Self {
         Self {
@@ -94,25 +102,24 @@ impl<T> Line<T> {
             },
         };
         place.forget();
-        self.push(content, true, lanes_max)
+        // What comes back is dropped here, without the lock: its drop is its owner's code.
+        self.push(content, true, Entry::New, lanes_max)
+            .map_err(|_refused| closed())
     }
 
-    /// Puts `content` in beside the bound: for the few that are bounded otherwise.
-    pub(super) fn put_beside(&self, content: T, lanes_max: usize) -> Result<Need> {
-        self.push(content, false, lanes_max)
+    /// Puts `content` in beside the bound: for the few that are bounded otherwise. Gives it back when the line is closed.
+    pub(super) fn put_beside(&self, content: T, entry: Entry, lanes_max: usize) -> Result<Need, T> {
+        self.push(content, false, entry, lanes_max)
     }
 
-    fn push(&self, content: T, placed: bool, lanes_max: usize) -> Result<Need> {
+    fn push(&self, content: T, placed: bool, entry: Entry, lanes_max: usize) -> Result<Need, T> {
         let mut state = self.lock();
-        if state.closed {
-            drop(state);
-            // The content's drop is its owner's code; it runs without the lock.
-            drop(content);
-            return Err(closed());
+        if state.closed && entry == Entry::New {
+            return Err(content);
         }
         state.items.push_back(Item { content, placed });
         let crowded = state.crowded.is_some_and(|until| now() < until);
-        let short = state.items.len() > state.idle;
+        let short = state.items.len() > state.idle && entry == Entry::New;
         let need = if short && (state.lanes == 0 || (state.lanes < lanes_max && !crowded)) {
             state.lanes += 1;
             state.begun += 1;

@@ -13,8 +13,10 @@ use futures_core::Stream;
 use hive_errors::{Error, ErrorKind, Result};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
+use tokio_postgres::types::{BorrowToSql, ToSql};
 use tokio_postgres::{Client, Row, Statement};
 
+use super::column::Column;
 use super::config::Config;
 use super::deadline::Deadline;
 use super::error::{self, Fate};
@@ -195,7 +197,7 @@ impl Link {
     /// What the statement ran into, `limit-reached` when the answer is too large to hold, `timeout` after the deadline. Any
     /// error dooms the transaction: only [`rollback`](Self::rollback) or [`rollback_to`](Self::rollback_to) is left.
     pub(in crate::db) fn query(&mut self, sql: &str, params: &[&dyn ToValue]) -> Result<Vec<Row>> {
-        self.run(sql, params).map(|answer| answer.rows)
+        self.run(sql, bound(params)).map(|answer| answer.rows)
     }
 
     /// How many rows a statement inserted, updated or deleted.
@@ -203,7 +205,13 @@ impl Link {
     /// # Errors
     /// As [`query`](Self::query).
     pub(in crate::db) fn execute(&mut self, sql: &str, params: &[&dyn ToValue]) -> Result<usize> {
-        let answer = self.run(sql, params)?;
+        let answer = self.run(sql, bound(params))?;
+        Ok(usize::try_from(answer.count).unwrap_or(usize::MAX))
+    }
+
+    /// As [`execute`](Self::execute), with arrays for parameters.
+    pub(super) fn execute_set(&mut self, sql: &str, columns: &[Column<'_>]) -> Result<usize> {
+        let answer = self.run(sql, columns.iter().map(|column| column as &(dyn ToSql + Sync)))?;
         Ok(usize::try_from(answer.count).unwrap_or(usize::MAX))
     }
 
@@ -387,7 +395,11 @@ impl Link {
         self.broken || self.client.as_ref().is_none_or(Client::is_closed)
     }
 
-    fn run(&mut self, sql: &str, params: &[&dyn ToValue]) -> Result<Answer> {
+    fn run<P, I>(&mut self, sql: &str, params: I) -> Result<Answer>
+    where
+        P: BorrowToSql,
+        I: ExactSizeIterator<Item = P>,
+    {
         let (left, ahead) = self.ready()?;
         let known = self.statements.get(sql);
         if known.is_none()
@@ -551,12 +563,20 @@ impl std::fmt::Debug for Link {
     }
 }
 
-async fn answer(
+fn bound<'a>(params: &'a [&'a dyn ToValue]) -> impl ExactSizeIterator<Item = Bound<'a>> {
+    params.iter().map(|param| Bound(param.to_value()))
+}
+
+async fn answer<P, I>(
     client: &Client,
     known: Option<Statement>,
     sql: &str,
-    params: &[&dyn ToValue],
-) -> Result<(Statement, Answer), Stop> {
+    params: I,
+) -> Result<(Statement, Answer), Stop>
+where
+    P: BorrowToSql,
+    I: ExactSizeIterator<Item = P>,
+{
     let statement = match known {
         Some(statement) => statement,
         None => client.prepare(&dialect::postgres(sql)).await.map_err(Stop::Server)?,
@@ -570,8 +590,7 @@ async fn answer(
             .with_hint("correct the statement; it fails whenever it runs");
         return Err(Stop::Ours(error));
     }
-    let bound = params.iter().map(|param| Bound(param.to_value()));
-    let stream = client.query_raw(&statement, bound).await.map_err(Stop::Server)?;
+    let stream = client.query_raw(&statement, params).await.map_err(Stop::Server)?;
     let mut stream = pin!(stream);
     let mut rows = Vec::new();
     let mut bytes = 0_usize;

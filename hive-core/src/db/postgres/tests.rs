@@ -1,6 +1,7 @@
 //! On a real server.
 
 mod addresses;
+mod appends;
 mod lanes;
 mod links;
 mod numbers;

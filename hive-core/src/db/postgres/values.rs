@@ -98,14 +98,7 @@ fn int(number: i64, ty: &Type, out: &mut BytesMut) -> Wire<()> {
 }
 
 fn real(number: f64, ty: &Type, out: &mut BytesMut) -> Wire<()> {
-    if number.is_nan() {
-        return Err(misfit(
-            "NaN is not a number",
-            "real",
-            ty,
-            "store NULL where there is no number",
-        ));
-    }
+    refuse_nan(number, ty)?;
     match *ty {
         // Zero has no sign, as on the other engine.
         Type::FLOAT8 => out.extend_from_slice(&(number + 0.0).to_be_bytes()),
@@ -149,14 +142,7 @@ fn whole(number: f64) -> Option<i64> {
 }
 
 fn text(text: &str, ty: &Type, out: &mut BytesMut) -> Wire<()> {
-    if text.contains('\0') {
-        return Err(misfit(
-            "a text cannot hold the character NUL",
-            "text",
-            ty,
-            "store it as bytes",
-        ));
-    }
+    refuse_nul(text, ty)?;
     match *ty {
         Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::JSON | Type::UNKNOWN => {}
         Type::JSONB => out.extend_from_slice(&[1]),
@@ -179,6 +165,26 @@ fn blob(bytes: &[u8], ty: &Type, out: &mut BytesMut) -> Wire<()> {
         _ => return Err(unlike("blob", ty)),
     }
     out.extend_from_slice(bytes);
+    Ok(())
+}
+
+pub(super) fn refuse_nan(number: f64, ty: &Type) -> Wire<()> {
+    if number.is_nan() {
+        let hint = "store NULL where there is no number";
+        return Err(misfit("NaN is not a number", "real", ty, hint));
+    }
+    Ok(())
+}
+
+pub(super) fn refuse_nul(text: &str, ty: &Type) -> Wire<()> {
+    if text.contains('\0') {
+        return Err(misfit(
+            "a text cannot hold the character NUL",
+            "text",
+            ty,
+            "store it as bytes",
+        ));
+    }
     Ok(())
 }
 

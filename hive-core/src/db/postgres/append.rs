@@ -1,0 +1,287 @@
+//! Appends: rows of many callers, gathered while others are on their way, inserted as sets and committed together.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hive_errors::{Error, ErrorKind, Result};
+use tokio::sync::{Semaphore, oneshot};
+
+use super::deadline::Deadline;
+use super::error::Fate;
+use super::lanes::{Lanes, Shared, Work};
+use super::line::{Entry, closed};
+use super::link::{Begin, Isolation, Link};
+use super::set;
+use crate::db::set::{Cell, Set};
+use crate::limits;
+
+/// Takes rows to lanes.
+pub(in crate::db) struct Appends {
+    desk: Arc<Desk>,
+}
+
+/// What waits to be appended.
+struct Desk {
+    lanes: Arc<Shared>,
+    limit: Duration,
+    /// One permit per free place.
+    places: Semaphore,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<Row>,
+    /// Works that are in line or run and will look at what waits.
+    flights: usize,
+}
+
+struct Row {
+    set: &'static Set,
+    cells: Vec<Cell>,
+    answer: oneshot::Sender<Result<()>>,
+    /// Why it is not in the table.
+    refused: Option<Error>,
+}
+
+impl AsRef<[Cell]> for Row {
+    fn as_ref(&self) -> &[Cell] {
+        &self.cells
+    }
+}
+
+impl Appends {
+    /// `limit` is for each row, as for each work on the lanes.
+    pub(in crate::db) fn new(lanes: &Lanes, limit: Duration) -> Self {
+        Self {
+            desk: Arc::new(Desk {
+                lanes: Arc::clone(lanes.shared()),
+                limit,
+                places: Semaphore::new(limits::DB_QUEUE),
+                state: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Appends one row that fits its set, and returns once it is on disk.
+    ///
+    /// # Errors
+    /// As [`Lanes::run`]. A row that the table refuses fails alone; a constraint that is checked only at the commit fails all
+    /// rows of the commit.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is in line, nothing happens. Dropped later, the row is inserted and only the answer is lost.
+    pub(in crate::db) async fn append(&self, set: &'static Set, cells: Vec<Cell>) -> Result<()> {
+        let desk = &self.desk;
+        desk.lanes.not_from_within()?;
+        desk.lanes.let_through()?;
+        let limit = desk.limit;
+        let place = match desk.places.try_acquire() {
+            Ok(place) => place,
+            // A timer only for those who wait.
+            Err(_) => match tokio::time::timeout(limit, desk.places.acquire()).await {
+                Ok(Ok(place)) => place,
+                Ok(Err(_)) => return Err(closed()),
+                Err(_) => {
+                    return Err(
+                        Error::new(ErrorKind::Overloaded, "the line for the database stayed full")
+                            .with("waited_ms", limit.as_millis())
+                            .with("limit", limits::DB_QUEUE),
+                    );
+                }
+            },
+        };
+        // Whoever takes the row gives the place back.
+        place.forget();
+        let (answer, outcome) = oneshot::channel();
+        let row = Row {
+            set,
+            cells,
+            answer,
+            refused: None,
+        };
+        if desk.push(row) {
+            desk.fly(Entry::New);
+        }
+        outcome.await.unwrap_or_else(|_| Err(closed()))
+    }
+}
+
+impl Desk {
+    /// Whether another flight is needed, which is counted then.
+    fn push(&self, row: Row) -> bool {
+        let mut state = self.lock();
+        state.waiting.push_back(row);
+        let another = state.flights < limits::DB_FLIGHTS;
+        state.flights += usize::from(another);
+        another
+    }
+
+    /// Puts a work in line that takes what waits when its turn comes.
+    fn fly(self: &Arc<Self>, entry: Entry) {
+        let flight = Flight {
+            desk: Arc::clone(self),
+            deadline: Deadline::after(self.limit),
+            rows: Vec::new(),
+            apart: false,
+        };
+        self.lanes.submit(Box::new(flight), entry);
+    }
+
+    /// A flight is over; whether another is needed, which is counted then.
+    fn land(&self) -> bool {
+        let mut state = self.lock();
+        let more = !state.waiting.is_empty();
+        state.flights -= usize::from(!more);
+        more
+    }
+
+    /// The oldest that wait, not more than one commit should hold.
+    fn take(&self, most: usize) -> Vec<Row> {
+        let mut state = self.lock();
+        let mut bytes = 0;
+        let fits = |row: &Row| {
+            bytes += set::size(&row.cells);
+            bytes <= limits::DB_SET_BYTES || most == usize::MAX
+        };
+        let count = state.waiting.iter().take(most).take_while({
+            let mut fits = fits;
+            move |row| fits(row)
+        });
+        let count = count.count().max(1).min(state.waiting.len());
+        let taken: Vec<Row> = state.waiting.drain(..count).collect();
+        drop(state);
+        self.places.add_permits(count);
+        taken
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it holds the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One commit of appended rows.
+struct Flight {
+    desk: Arc<Desk>,
+    deadline: Deadline,
+    rows: Vec<Row>,
+    /// Whether rows must be told apart, because one of them is refused.
+    apart: bool,
+}
+
+impl Work for Flight {
+    fn begin(&self) -> Begin {
+        Begin {
+            isolation: Isolation::ReadCommitted,
+            ..Begin::write()
+        }
+    }
+
+    fn deadline(&self) -> Deadline {
+        self.deadline
+    }
+
+    fn writes(&self) -> u64 {
+        let kept = self.rows.iter().filter(|row| row.refused.is_none());
+        kept.count().try_into().unwrap_or(u64::MAX)
+    }
+
+    fn run(&mut self, link: &mut Link) -> Result<()> {
+        for row in &mut self.rows {
+            row.refused = None;
+        }
+        if self.rows.is_empty() {
+            self.rows = self.desk.take(limits::DB_BATCH);
+            // Rows of one set stand together, each set's in the order they came.
+            self.rows.sort_by_key(|row| std::ptr::from_ref(row.set).addr());
+        }
+        if !self.apart {
+            match self.insert_all(link) {
+                Err(_) if link.fate() == Some(Fate::Failed) => {
+                    self.apart = true;
+                    link.begin(self.begin(), self.deadline);
+                }
+                other => return other,
+            }
+        }
+        for rows in of_one_set(&mut self.rows) {
+            tell_apart(link, rows)?;
+        }
+        Ok(())
+    }
+
+    fn settle(mut self: Box<Self>, outcome: Result<()>) {
+        if self.rows.is_empty() && outcome.is_err() {
+            // Its turn never came; neither would theirs.
+            self.rows = self.desk.take(limits::DB_BATCH);
+        }
+        self.answer(&outcome);
+    }
+
+    fn refuse(mut self: Box<Self>, error: Error) {
+        // Nobody will come for those who wait, either.
+        self.rows = self.desk.take(usize::MAX);
+        self.answer(&Err(error));
+    }
+}
+
+impl Flight {
+    fn answer(&mut self, outcome: &Result<()>) {
+        for row in std::mem::take(&mut self.rows) {
+            let result = match (outcome, row.refused) {
+                (Err(error), _) => Err(error.echo()),
+                (Ok(()), Some(refused)) => Err(refused),
+                (Ok(()), None) => Ok(()),
+            };
+            let _gone = row.answer.send(result);
+        }
+    }
+
+    fn insert_all(&mut self, link: &mut Link) -> Result<()> {
+        for rows in of_one_set(&mut self.rows) {
+            if let Some(first) = rows.first() {
+                set::insert(link, first.set, rows)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        if self.desk.land() {
+            // A lane that panics will not look at the line again.
+            let entry = if std::thread::panicking() {
+                Entry::New
+            } else {
+                Entry::Further
+            };
+            self.desk.fly(entry);
+        }
+    }
+}
+
+fn of_one_set(rows: &mut [Row]) -> impl Iterator<Item = &mut [Row]> {
+    rows.chunk_by_mut(|one, other| std::ptr::eq(one.set, other.set))
+}
+
+/// Inserts rows of one set without those that are refused: halves what fails until it is one row.
+fn tell_apart(link: &mut Link, rows: &mut [Row]) -> Result<()> {
+    let Some(first) = rows.first() else { return Ok(()) };
+    link.savepoint();
+    match set::insert(link, first.set, rows) {
+        Ok(_) => link.release(),
+        Err(error) => {
+            link.rollback_to()?;
+            if let [row] = rows {
+                row.refused = Some(error);
+                return Ok(());
+            }
+            let (front, back) = rows.split_at_mut(rows.len() / 2);
+            tell_apart(link, front)?;
+            tell_apart(link, back)
+        }
+    }
+}

@@ -1,0 +1,266 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use hive_errors::ErrorKind;
+
+use super::super::{Appends, Begin, Lanes, column, insert_set};
+use super::{config, database, soon, writing};
+use crate::db::set::{Cell, Kind, Set};
+use crate::db::value::Value;
+use crate::rng::SystemRng;
+use crate::testing::{Postgres, until};
+
+static EVENTS: Set = Set::insert(
+    "event",
+    &[
+        ("k", Kind::Int),
+        ("v", Kind::Text),
+        ("b", Kind::Blob),
+        ("r", Kind::Real),
+    ],
+);
+static OTHERS: Set = Set::insert("other", &[("k", Kind::Int)]).on_conflict("(k) DO NOTHING");
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn tables(url: &str) {
+    let make = || {
+        let mut link = writing(url);
+        link.batch(
+            "CREATE TABLE event (k INTEGER PRIMARY KEY, v TEXT NOT NULL, b BLOB, r REAL) STRICT;
+             CREATE TABLE other (k INTEGER PRIMARY KEY) STRICT",
+        )
+        .unwrap();
+        link.commit().unwrap();
+    };
+    // On a thread of its own, because a link waits by itself.
+    std::thread::scope(|scope| scope.spawn(make).join().unwrap());
+}
+
+fn open(url: &str) -> (Arc<Lanes>, Arc<Appends>) {
+    let lanes = Arc::new(Lanes::new(config(url), 4, Arc::new(SystemRng)));
+    let appends = Arc::new(Appends::new(&lanes, LIMIT));
+    (lanes, appends)
+}
+
+fn event(key: i64) -> Vec<Cell> {
+    vec![
+        key.into(),
+        format!("event {key}").into(),
+        vec![7_u8; 16].into(),
+        Cell::Null,
+    ]
+}
+
+async fn count(lanes: &Lanes, table: &'static str) -> i64 {
+    let counting = lanes.run(Begin::read(), LIMIT, move |link| {
+        let rows = link.query(&format!("SELECT count(*) FROM {table}"), &[])?;
+        let Value::Int(count) = column(&rows[0], 0)? else {
+            panic!("not a count")
+        };
+        Ok(count)
+    });
+    counting.await.unwrap()
+}
+
+#[test]
+fn a_set_keeps_every_kind_and_the_lack_of_a_value() {
+    let url = database();
+    tables(&url);
+    let mut link = writing(&url);
+    let rows = [
+        vec![1.into(), "one".into(), vec![0_u8, 255].into(), Cell::Real(-0.0)],
+        vec![Cell::Int(i64::MIN), "".into(), Cell::Null, Cell::Null],
+    ];
+    assert_eq!(insert_set(&mut link, &EVENTS, &rows).unwrap(), 2);
+    let found = link.query("SELECT k, v, b, r FROM event ORDER BY k DESC", &[]).unwrap();
+    let values: Vec<Vec<Value<'_>>> = found
+        .iter()
+        .map(|row| (0..4).map(|at| column(row, at).unwrap()).collect())
+        .collect();
+    assert_eq!(
+        values[0],
+        [
+            Value::Int(1),
+            Value::Text("one"),
+            Value::Blob(&[0, 255]),
+            Value::Real(0.0)
+        ]
+    );
+    assert_eq!(
+        values[1],
+        [Value::Int(i64::MIN), Value::Text(""), Value::Null, Value::Null]
+    );
+    let keys: Vec<Vec<Cell>> = [1, 2, 1].map(|key| vec![Cell::Int(key)]).to_vec();
+    // What its conflict clause leaves out does not count.
+    assert_eq!(insert_set(&mut link, &OTHERS, &keys).unwrap(), 2);
+    for bad in [
+        vec![9.into(), "N\0L".into(), Cell::Null, Cell::Null],
+        vec![9.into(), "".into(), Cell::Null, Cell::Real(f64::NAN)],
+    ] {
+        link.begin(Begin::write(), soon());
+        let error = insert_set(&mut link, &EVENTS, &[bad]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    }
+}
+
+#[test]
+fn a_large_set_goes_in_pieces() {
+    let url = database();
+    tables(&url);
+    let mut link = writing(&url);
+    let rows: Vec<Vec<Cell>> = (0..10_000).map(|key| vec![Cell::Int(key)]).collect();
+    assert_eq!(insert_set(&mut link, &OTHERS, &rows).unwrap(), 10_000);
+    let large: Vec<Vec<Cell>> = (0..3)
+        .map(|key| vec![key.into(), "".into(), vec![1_u8; 6 << 20].into(), Cell::Null])
+        .collect();
+    assert_eq!(insert_set(&mut link, &EVENTS, &large).unwrap(), 3);
+    assert_eq!(insert_set(&mut link, &EVENTS, &[] as &[Vec<Cell>]).unwrap(), 0);
+    link.commit().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_many_share_commits() {
+    let url = database();
+    tables(&url);
+    let (lanes, appends) = open(&url);
+    let writers: Vec<_> = (0..50)
+        .map(|writer| {
+            let appends = Arc::clone(&appends);
+            tokio::spawn(async move {
+                for key in 0..20 {
+                    appends.append(&EVENTS, event(writer * 100 + key)).await.unwrap();
+                    appends.append(&OTHERS, vec![key.into()]).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    assert_eq!(
+        (count(&lanes, "event").await, count(&lanes, "other").await),
+        (1_000, 20)
+    );
+    let counts = lanes.counts();
+    assert_eq!(counts.writes, 2_000);
+    assert!(counts.commits < 1_000, "{counts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_is_refused_fails_alone() {
+    let url = database();
+    tables(&url);
+    let (lanes, appends) = open(&url);
+    appends.append(&EVENTS, event(13)).await.unwrap();
+    let writers: Vec<_> = (0..40)
+        .map(|key| {
+            let appends = Arc::clone(&appends);
+            tokio::spawn(async move {
+                let mut row = event(key);
+                if key % 10 == 7 {
+                    row[1] = Cell::Null;
+                }
+                if key % 10 == 8 {
+                    row[1] = "N\0L".into();
+                }
+                (key, appends.append(&EVENTS, row).await)
+            })
+        })
+        .collect();
+    for writer in writers {
+        let (key, outcome) = writer.await.unwrap();
+        let expected = match key {
+            13 => Some(ErrorKind::Conflict),
+            key if key % 10 == 7 => Some(ErrorKind::Conflict),
+            key if key % 10 == 8 => Some(ErrorKind::InvalidInput),
+            _ => None,
+        };
+        assert_eq!(outcome.err().map(|error| error.kind()), expected, "{key}");
+    }
+    assert_eq!(count(&lanes, "event").await, 40 - 8);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn closing_appends_what_is_accepted() {
+    let url = database();
+    tables(&url);
+    let (lanes, appends) = open(&url);
+    let writers: Vec<_> = (0..2_500)
+        .map(|key| {
+            let appends = Arc::clone(&appends);
+            tokio::spawn(async move { appends.append(&EVENTS, event(key)).await })
+        })
+        .collect();
+    tokio::task::spawn_blocking({
+        let lanes = Arc::clone(&lanes);
+        move || until(LIMIT, || (lanes.counts().writes > 0).then_some(())).unwrap()
+    })
+    .await
+    .unwrap();
+    lanes.close().await.unwrap();
+    let mut kept = 0;
+    for writer in writers {
+        match writer.await.unwrap() {
+            Ok(()) => kept += 1,
+            Err(error) => assert_eq!(error.kind(), ErrorKind::ShuttingDown, "{error:?}"),
+        }
+    }
+    assert_eq!(
+        appends.append(&EVENTS, event(-1)).await.unwrap_err().kind(),
+        ErrorKind::ShuttingDown
+    );
+    let (lanes, _) = open(&url);
+    assert_eq!(count(&lanes, "event").await, kept);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn appends_outlive_their_connections() {
+    let url = database();
+    tables(&url);
+    let (lanes, appends) = open(&url);
+    let stop = Arc::new(AtomicBool::new(false));
+    let writers: Vec<_> = (0..20)
+        .map(|writer: i64| {
+            let (appends, stop) = (Arc::clone(&appends), Arc::clone(&stop));
+            tokio::spawn(async move {
+                let (mut sure, mut doubtful) = (0, 0);
+                for key in writer * 1_000_000.. {
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    match appends.append(&EVENTS, event(key)).await {
+                        Ok(()) => sure += 1,
+                        Err(error) if error.kind() == ErrorKind::Indeterminate => doubtful += 1,
+                        Err(error) => panic!("{error:?}"),
+                    }
+                }
+                (sure, doubtful)
+            })
+        })
+        .collect();
+    tokio::task::spawn_blocking({
+        let (lanes, stop) = (Arc::clone(&lanes), Arc::clone(&stop));
+        move || {
+            for round in 1..=10 {
+                until(LIMIT, || (lanes.counts().commits > round * 10).then_some(())).unwrap();
+                Postgres::shared().terminate_backends(&url);
+            }
+            stop.store(true, Ordering::Relaxed);
+        }
+    })
+    .await
+    .unwrap();
+    let (mut sure, mut doubtful) = (0, 0);
+    for writer in writers {
+        let told = writer.await.unwrap();
+        sure += told.0;
+        doubtful += told.1;
+    }
+    let found = count(&lanes, "event").await;
+    assert!(
+        (sure..=sure + doubtful).contains(&found),
+        "{sure} sure, {doubtful} in doubt, {found} found"
+    );
+}
