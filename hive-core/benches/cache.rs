@@ -4,7 +4,7 @@
 //! figure: the median over the rounds, in each of which the contestants take turns. It starts a Redis server of its own,
 //! or uses the one that `HIVE_TEST_REDIS` names.
 //!
-//! - `raw.moka.*` is the map alone, without times, keys of their own scope or types; `cache.memory.bytes_*` the store on top
+//! - `raw.moka.*` is the map alone, without times, regions or types; `cache.memory.bytes_*` the store on top
 //!   of it, as [`Store`]; `cache.memory.get_*` the whole of [`Cache::get`], which decodes a number.
 //! - `raw.redis.*` is one `GET` on a connection of the library; `cache.redis.store_*` the store; `cache.redis.get_*` the whole
 //!   of a cache that believes its memory for no time at all and so asks the server every time.

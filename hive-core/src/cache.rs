@@ -5,7 +5,7 @@
 //! use hive_core::cache::{Cache, Options};
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> hive_errors::Result<()> {
-//! let prices = Cache::new(Options::new("prices")).scope("v2")?;
+//! let prices = Cache::new(Options::new("prices")).region("v2")?;
 //!
 //! // However many ask at once, the source is asked once.
 //! let price: u32 = prices.get_or_compute("EUR", Duration::from_secs(60), async || Ok(107)).await?;
@@ -43,7 +43,7 @@
 //!
 //! It is no place to keep what cannot be computed again: anything in it may be gone at any time. It promises no order
 //! between processes; where two must agree, use the database. Nothing is removed by prefix, because on a server that
-//! others use as well that means looking at all of their keys: put a version into the [scope](Cache::scope) and change
+//! others use as well that means looking at all of their keys: put a version into the [region](Cache::region) and change
 //! it, and what is under the old one ends by itself.
 
 mod flight;

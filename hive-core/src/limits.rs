@@ -247,7 +247,7 @@ pub const TESTING_PORTS_TRIED: u32 = 5;
 /// How much of its log is shown when it fails: the last 4 KiB, which hold the reason.
 pub const TESTING_LOG_BYTES_SHOWN: usize = 4 << 10;
 
-/// The longest key of a cache, its scopes included: 1 KiB. A longer one is better replaced by a digest, since every entry
+/// The longest key of a cache, its regions included: 1 KiB. A longer one is better replaced by a digest, since every entry
 /// holds its key in memory.
 pub const CACHE_KEY_BYTES_MAX: usize = 1 << 10;
 

@@ -17,12 +17,12 @@ use crate::rng::Rng;
 
 /// A cache of values of any type that has a JSON form. Cheap to clone; clones are the same cache.
 ///
-/// Every key stands in the handle's [scope](Cache::scope). A value that does not decode as the type asked for, because a
+/// Every key stands in the handle's [region](Cache::region). A value that does not decode as the type asked for, because a
 /// program of another version put it there, counts as none.
 #[derive(Clone)]
 pub struct Cache {
     core: Arc<Core>,
-    scope: Arc<str>,
+    region: Arc<str>,
 }
 
 struct Core {
@@ -60,7 +60,7 @@ impl Cache {
                 clock: options.clock,
                 rng: options.rng,
             }),
-            scope: "".into(),
+            region: "".into(),
         }
     }
 
@@ -68,11 +68,11 @@ impl Cache {
     /// was under the old one; a tenant in the name keeps tenants apart, whatever their keys are.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] with the field `scope` when the name is empty or has a `:` or `/` in it.
-    pub fn scope(&self, name: &str) -> Result<Self> {
+    /// [`ErrorKind::InvalidInput`] with the field `region` when the name is empty or has a `:` or `/` in it.
+    pub fn region(&self, name: &str) -> Result<Self> {
         Ok(Self {
             core: Arc::clone(&self.core),
-            scope: key::scope(&self.scope, name)?.into(),
+            region: key::region(&self.region, name)?.into(),
         })
     }
 
@@ -81,7 +81,7 @@ impl Cache {
     /// # Cancel safety
     /// Nothing is lost when the future is dropped.
     pub async fn get<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
-        let key = key::full(&self.scope, key);
+        let key = key::full(&self.region, key);
         let core = &*self.core;
         if let Some((value, _)) = core.fresh(&key) {
             return Some(value);
@@ -117,7 +117,7 @@ impl Cache {
         T: Serialize + DeserializeOwned,
         F: AsyncFnOnce() -> Result<T>,
     {
-        let key = key::full(&self.scope, key);
+        let key = key::full(&self.region, key);
         let core = &*self.core;
         if let Some((value, _)) = core.fresh(&key) {
             return Ok(value);
@@ -178,7 +178,7 @@ impl Cache {
     /// # Cancel safety
     /// When the future is dropped, the old value, the new one or none may be there.
     pub async fn put<T: Serialize + ?Sized>(&self, key: &str, value: &T, ttl: Duration) -> Result<()> {
-        let key = key::full(&self.scope, key);
+        let key = key::full(&self.region, key);
         check_key(&key)?;
         let core = &*self.core;
         let bytes = match encode(value).and_then(|bytes| core.fits(&bytes).map(|()| bytes)) {
@@ -208,12 +208,12 @@ impl Cache {
     /// # Cancel safety
     /// When the future is dropped, the value may still be there.
     pub async fn remove(&self, key: &str) -> Result<()> {
-        let key = key::full(&self.scope, key);
+        let key = key::full(&self.region, key);
         check_key(&key)?;
         self.core.remove(&key).await
     }
 
-    /// How the cache has done, all scopes together.
+    /// How the cache has done, all regions together.
     pub fn stats(&self) -> Stats {
         let Core { layers, meters, .. } = &*self.core;
         let (memory_entries, memory_bytes) = layers.memory.usage();
@@ -386,7 +386,7 @@ impl fmt::Debug for Cache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cache")
             .field("name", &self.core.name)
-            .field("scope", &self.scope)
+            .field("region", &self.region)
             .field("memory", &self.core.layers.memory)
             .finish_non_exhaustive()
     }

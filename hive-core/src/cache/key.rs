@@ -1,18 +1,18 @@
-//! Keys and the scopes they stand in, written so that no two of them can be confused.
+//! Keys and the regions they stand in, written so that no two of them can be confused.
 
 use hive_errors::{Error, ErrorKind, Result};
 
-/// Ends the scope and begins the key. No scope has one in its name, so the first one in a full key is it, and no key,
-/// whatever is in it, can reach into another scope.
+/// Ends the region and begins the key. No region has one in its name, so the first one in a full key is it, and no key,
+/// whatever is in it, can reach into another region.
 const END: char = ':';
-/// Between a scope and one within it.
+/// Between a region and one within it.
 const WITHIN: char = '/';
 
-/// The scope `name` within `outer`.
-pub(super) fn scope(outer: &str, name: &str) -> Result<String> {
+/// The region `name` within `outer`.
+pub(super) fn region(outer: &str, name: &str) -> Result<String> {
     if name.is_empty() || name.contains([END, WITHIN]) {
-        return Err(Error::new(ErrorKind::InvalidInput, "the scope's name does not fit")
-            .with("scope", name.escape_debug())
+        return Err(Error::new(ErrorKind::InvalidInput, "the region's name does not fit")
+            .with("region", name.escape_debug())
             .with_hint("use a name that is not empty and has neither ':' nor '/' in it"));
     }
     Ok(if outer.is_empty() {
@@ -23,6 +23,6 @@ pub(super) fn scope(outer: &str, name: &str) -> Result<String> {
 }
 
 /// What the stores know this key by.
-pub(super) fn full(scope: &str, key: &str) -> String {
-    format!("{scope}{END}{key}")
+pub(super) fn full(region: &str, key: &str) -> String {
+    format!("{region}{END}{key}")
 }

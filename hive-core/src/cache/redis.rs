@@ -21,7 +21,9 @@
 //! # What it asks of the server
 //!
 //! `GET`, `SET … PX`, `PTTL`, `UNLINK` and `PING` on one node, version 4 or later. What the server may use is its own matter:
-//! give it a `maxmemory` and an eviction policy such as `allkeys-lru`, or it refuses writes when it is full.
+//! give it a `maxmemory` and an eviction policy such as `allkeys-lru`, or it refuses writes when it is full. One that is
+//! restored from an old copy, or replaced by a replica that is behind, may give out again what was overwritten or removed
+//! just before; the values' own time bounds that.
 //!
 //! [connecting]: Options::connect_timeout
 //! [answer]: Options::command_timeout

@@ -122,7 +122,10 @@ impl Link {
                 Ok(Ok(answers)) => return Ok(answers),
                 Ok(Err(error)) => match verdict(&error) {
                     Verdict::Serves => return Err(Failed::Answered(refused(error))),
-                    Verdict::Refuses => return Err(Failed::Away(refused(error))),
+                    Verdict::Refuses => {
+                        line.give_up(&connection);
+                        return Err(Failed::Away(refused(error)));
+                    }
                     Verdict::Broken => {
                         line.give_up(&connection);
                         if !connection.old {

@@ -31,7 +31,8 @@ pub struct Options {
 impl Options {
     /// `redis://[user][:password]@host[:port][/number]`, `rediss://…` for TLS, `redis+unix:///path` for a socket.
     ///
-    /// TLS trusts what the operating system trusts, and [`Options::certificate`] in its place.
+    /// TLS trusts what the operating system trusts, or [`Options::certificate`] in its place. Its cryptography is the one that
+    /// the process has chosen as rustls's default; when none is chosen yet, ring becomes it.
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),

@@ -35,7 +35,8 @@ impl Call {
 pub(super) enum Verdict {
     /// It serves, and did not like this call.
     Serves,
-    /// It is there and cannot serve, or will not serve us.
+    /// It is there and cannot serve, or will not serve us. After a failover another server may have its name, so the next
+    /// call looks for it anew.
     Refuses,
     /// The connection is of no more use.
     Broken,
@@ -50,8 +51,7 @@ pub(super) fn verdict(error: &RedisError) -> Verdict {
             | ServerErrorKind::TryAgain
             | ServerErrorKind::Moved
             | ServerErrorKind::Ask
-            | ServerErrorKind::ReadOnly
-            | ServerErrorKind::NoPerm,
+            | ServerErrorKind::ReadOnly,
         )
         | Theirs::InvalidClientConfig
         | Theirs::AuthenticationFailed => Verdict::Refuses,

@@ -7,6 +7,7 @@ use hive_errors::ErrorKind;
 use super::shelf::Mode;
 use super::{MINUTE, before_shelf, options};
 use crate::cache::Cache;
+use crate::cache::owed::Owed;
 use crate::limits::{
     CACHE_FAILURES_DEGRADED, CACHE_MEMORY_TTL, CACHE_OWED_MAX, CACHE_REPAY_BATCH, CACHE_STORE_TIMEOUT,
 };
@@ -155,6 +156,18 @@ async fn a_write_that_is_given_up_is_owed() {
     shelf.set(Mode::Serves);
     clock.advance(CACHE_MEMORY_TTL);
     assert_eq!(cache.get::<u8>("key").await, None);
+}
+
+#[test]
+fn a_debt_that_is_made_while_another_is_paid_stays() {
+    let owed = Owed::default();
+    assert!(owed.add("key"));
+    let paying = owed.some();
+    assert!(owed.add("key"));
+    owed.paid(&paying);
+    assert_eq!(owed.len(), 1);
+    owed.paid(&owed.some());
+    assert_eq!(owed.len(), 0);
 }
 
 #[tokio::test]

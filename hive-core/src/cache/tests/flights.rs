@@ -190,6 +190,36 @@ async fn a_leader_that_is_not_polled_is_replaced() {
 }
 
 #[tokio::test]
+async fn a_leader_that_was_replaced_keeps_nothing() {
+    let (cache, clock) = alone();
+    let go = Arc::new(Notify::new());
+    let compute = async || {
+        go.notified().await;
+        Ok(1_u64)
+    };
+    let mut parked = Box::pin(cache.get_or_compute("key", MINUTE, compute));
+    assert!(
+        parked
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
+            .is_pending()
+    );
+    let waiting = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.get_or_compute("key", MINUTE, async || Ok(2_u64)).await }
+    });
+    until_missed(&cache, 2).await;
+    clock.until_sleepers(2).await;
+    clock.advance(crate::limits::CACHE_COMPUTE_TIMEOUT);
+    assert_eq!(waiting.await.unwrap().unwrap(), 2);
+    cache.remove("key").await.unwrap();
+    // Its computation is done before its deadline is looked at, so it has a value; but it began before the removal.
+    go.notify_one();
+    assert_eq!(parked.await.unwrap(), 1);
+    assert_eq!(cache.get::<u64>("key").await, None);
+}
+
+#[tokio::test]
 async fn a_computation_has_a_deadline() {
     let clock = ManualClock::new(Timestamp::EPOCH);
     let cache = Cache::new(options(&clock).compute_timeout(Duration::from_secs(5)));

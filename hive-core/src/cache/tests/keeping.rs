@@ -107,23 +107,23 @@ async fn what_everybody_asks_for_outlasts_a_scan() {
 }
 
 #[tokio::test]
-async fn scopes_are_apart_whatever_the_keys_are() {
+async fn regions_are_apart_whatever_the_keys_are() {
     let (cache, _) = alone();
-    let (a, b) = (cache.scope("a").unwrap(), cache.scope("b").unwrap());
-    let within = a.scope("b").unwrap();
+    let (a, b) = (cache.region("a").unwrap(), cache.region("b").unwrap());
+    let within = a.region("b").unwrap();
     let keys = ["", ":", "a:", "a/b:", "b", "/b:", "\0", "\r\nDEL x", "*", "ключ"];
-    for (number, scope) in [&cache, &a, &b, &within].into_iter().enumerate() {
+    for (number, region) in [&cache, &a, &b, &within].into_iter().enumerate() {
         for key in keys {
-            scope.put(key, &format!("{number}{key}"), MINUTE).await.unwrap();
+            region.put(key, &format!("{number}{key}"), MINUTE).await.unwrap();
         }
     }
-    for (number, scope) in [&cache, &a, &b, &within].into_iter().enumerate() {
+    for (number, region) in [&cache, &a, &b, &within].into_iter().enumerate() {
         for key in keys {
-            assert_eq!(scope.get(key).await, Some(format!("{number}{key}")));
+            assert_eq!(region.get(key).await, Some(format!("{number}{key}")));
         }
     }
     for name in ["", "a:b", "a/b"] {
-        assert_eq!(cache.scope(name).unwrap_err().kind(), ErrorKind::InvalidInput);
+        assert_eq!(cache.region(name).unwrap_err().kind(), ErrorKind::InvalidInput);
     }
 }
 

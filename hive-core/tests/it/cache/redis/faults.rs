@@ -242,6 +242,31 @@ async fn a_server_without_room_is_read_and_says_so() {
 }
 
 #[tokio::test]
+async fn a_server_that_became_a_replica_is_not_written_to() {
+    let server = testing::Redis::start();
+    let store = store(server.url());
+    let cache = before(store.clone());
+    let mut bare = bare(server.url()).await;
+    // Of nobody: all it knows is that it must not be written to.
+    let _: () = ask(&mut bare, &["REPLICAOF", "127.0.0.1", "1"]).await;
+    let error = store.put("key", b"".as_slice().into(), MINUTE).await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.field("code")),
+        (ErrorKind::Storage, Some("READONLY"))
+    );
+    for number in 0..10_u8 {
+        let key = number.to_string();
+        assert_eq!(
+            cache.get_or_compute(&key, MINUTE, async || Ok(number)).await.unwrap(),
+            number
+        );
+    }
+    assert!(cache.stats().degraded);
+    let _: () = ask(&mut bare, &["REPLICAOF", "NO", "ONE"]).await;
+    until_well(&cache).await;
+}
+
+#[tokio::test]
 async fn a_user_without_rights_is_told_so() {
     let server = testing::Redis::start();
     let mut bare = bare(server.url()).await;
@@ -257,6 +282,11 @@ async fn a_user_without_rights_is_told_so() {
     assert_eq!(store.get("key").await.unwrap(), None);
     let error = store.put("key", b"".as_slice().into(), MINUTE).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
+    // That it may not write is no reason not to read.
+    for _ in 0..10 {
+        store.put("key", b"".as_slice().into(), MINUTE).await.unwrap_err();
+        assert_eq!(store.get("key").await.unwrap(), None);
+    }
 }
 
 /// Host and port of a server's url.
