@@ -2,7 +2,8 @@
 
 mod pump;
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -171,7 +172,7 @@ impl Proxy {
         let thread = std::thread::spawn(move || {
             for client in listener.incoming() {
                 if closed.load(Ordering::SeqCst) {
-                    return;
+                    break;
                 }
                 // A server that is away is one that refuses: the client's end closes.
                 if let Ok(client) = client
@@ -180,6 +181,8 @@ impl Proxy {
                     network.join(client, server);
                 }
             }
+            // To close it is not enough: a program that another thread is about to start holds it open until it has begun.
+            drop(TcpStream::from(OwnedFd::from(listener)).shutdown(Shutdown::Both));
         });
         Door { closing, thread }
     }

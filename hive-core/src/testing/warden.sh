@@ -7,6 +7,8 @@
 folder=$1
 ending=$2
 server=
+# Whoever listens may be gone before it is told anything; that is no reason to go without tidying up.
+trap : PIPE
 mkdir -m 700 "$folder" || exit 1
 exec 3>&1 2>>"$folder/log"
 

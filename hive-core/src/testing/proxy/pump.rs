@@ -100,11 +100,12 @@ impl Network {
             server,
             cut: Mutex::new(false),
         });
+        // Under the lock, which each piece needs as well: nothing passes before a cut would reach the connection.
+        let mut state = self.state();
         let pumps = [true, false].map(|forth| {
             let (network, ends) = (Arc::clone(self), Arc::clone(&ends));
             std::thread::spawn(move || network.carry(&ends, forth))
         });
-        let mut state = self.state();
         let (alive, over) = std::mem::take(&mut state.connections)
             .into_iter()
             .partition(Connection::alive);
