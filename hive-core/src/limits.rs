@@ -203,6 +203,10 @@ pub const DB_SET_BYTES: usize = 8 << 20;
 /// and inserted. With more, each would hold fewer rows.
 pub const DB_FLIGHTS: usize = 2;
 
+/// How long a process waits between two notifications of others: each makes every commit of the server wait for a moment.
+/// The first is sent at once.
+pub const DB_NOTIFY_PAUSE: Duration = Duration::from_millis(5);
+
 /// How long closing waits for closures that run and for work in line.
 pub const DB_CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
 

@@ -18,6 +18,7 @@ mod set;
 mod line;
 mod lanes;
 mod append;
+mod listen;
 
 #[cfg(feature = "test-util")]
 #[cfg(test)]
@@ -29,5 +30,6 @@ pub(super) use self::deadline::Deadline;
 pub(super) use self::error::Fate;
 pub(super) use self::lanes::Lanes;
 pub(super) use self::link::{Begin, Isolation, Link};
+pub(super) use self::listen::Bell;
 pub(super) use self::set::insert as insert_set;
 pub(super) use self::values::column;

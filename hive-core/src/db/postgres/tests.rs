@@ -2,6 +2,7 @@
 
 mod addresses;
 mod appends;
+mod bells;
 mod lanes;
 mod links;
 mod numbers;

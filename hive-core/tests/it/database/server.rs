@@ -350,7 +350,10 @@ async fn what_cannot_be_reached_is_named_and_the_password_is_not() {
         for text in [shown, format!("{error:?}"), format!("{error:#?}"), error.to_string()] {
             assert!(!text.contains(secret), "{text}");
         }
-        assert!(error.fields().count() > 0 || error.kind() == ErrorKind::Config, "{error:?}");
+        assert!(
+            error.fields().count() > 0 || error.kind() == ErrorKind::Config,
+            "{error:?}"
+        );
     }
 }
 
