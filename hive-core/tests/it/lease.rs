@@ -2,6 +2,8 @@
 
 mod parties;
 mod process;
+#[cfg(all(feature = "postgres", feature = "test-util", unix))]
+mod server;
 
 use hive_core::db::{Migration, Migrations, Options};
 use hive_core::lease;

@@ -30,6 +30,16 @@ impl Place {
         }
     }
 
+    /// A new database on the server for tests.
+    #[cfg(all(feature = "postgres", feature = "test-util"))]
+    pub(crate) fn postgres() -> Self {
+        let url = hive_core::testing::Postgres::shared().database();
+        Self {
+            options: Options::postgres(url),
+            _folder: None,
+        }
+    }
+
     pub(crate) fn options(&self) -> Options {
         self.options.clone()
     }
@@ -51,6 +61,14 @@ macro_rules! cases {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
                 super::$module::$case(super::Place::sqlite()).await;
+            }
+        )*)*}
+
+        #[cfg(all(feature = "postgres", feature = "test-util"))]
+        mod postgres {$($(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                super::$module::$case(super::Place::postgres()).await;
             }
         )*)*}
     };
@@ -112,7 +130,7 @@ pub(crate) static THINGS: Migrations = Migrations {
         1,
         "thing",
         "CREATE TABLE thing (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, size INTEGER CHECK (size < 1000),
-             weight REAL, body BLOB) STRICT;
+             weight REAL, body BLOB, note TEXT) STRICT;
          CREATE TABLE part (id INTEGER PRIMARY KEY, thing INTEGER NOT NULL REFERENCES thing (id), note TEXT) STRICT;
          CREATE TABLE tally (id INTEGER PRIMARY KEY AUTOINCREMENT, n INTEGER NOT NULL) STRICT;",
         "DROP TABLE tally; DROP TABLE part; DROP TABLE thing;",

@@ -48,11 +48,11 @@ async fn open(place: &Place) -> Db {
     Db::open(with_tables(place.options())).await.unwrap()
 }
 
-fn holder(label: &str) -> Holder {
+pub(super) fn holder(label: &str) -> Holder {
     Holder::new(label, Arc::new(SystemClock), &SystemRng).unwrap()
 }
 
-async fn acquire(db: &Db, holder: &Holder, ttl: Duration) -> Outcome<Lease> {
+pub(super) async fn acquire(db: &Db, holder: &Holder, ttl: Duration) -> Outcome<Lease> {
     let holder = holder.clone();
     db.write(move |tx| lease::acquire(tx, "work", &holder, ttl))
         .await
@@ -146,10 +146,9 @@ async fn what_is_done_in_the_name_of_a_holder_is_done_in_order(place: Place) {
                         break;
                     }
                 }
-                let lease = lease.clone();
                 if SystemRng.next_u64().is_multiple_of(2) {
-                    let released = db.write(move |tx| lease::release(tx, &lease)).await;
-                    assert!(released.is_ok_and(|()| true) || done > 0);
+                    // It may have run out.
+                    drop(db.write(move |tx| lease::release(tx, &lease)).await);
                 }
             }
         });

@@ -41,8 +41,8 @@ pub(super) async fn a_read_sees_one_moment(place: Place) {
     db.write(|tx| {
         for id in 0..10_i64 {
             tx.execute(
-                "INSERT INTO thing (id, name, size) VALUES (?1, CAST(?1 AS TEXT), 100)",
-                &[&id],
+                "INSERT INTO thing (id, name, size) VALUES (?1, ?2, 100)",
+                &[&id, &id.to_string()],
             )?;
         }
         Ok(())

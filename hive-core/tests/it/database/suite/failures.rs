@@ -271,14 +271,8 @@ pub(super) async fn a_closure_that_panics_is_an_error(place: Place) {
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Panic, "{error:?}");
     for id in 1..20 {
-        db.write(move |tx| {
-            tx.execute(
-                "INSERT INTO thing (id, name) VALUES (?1, 'n' || CAST(?1 AS TEXT))",
-                &[&id],
-            )
-        })
-        .await
-        .unwrap();
+        let name = format!("n{id}");
+        db.write(move |tx| tx.execute(PUT, &[&id, &name])).await.unwrap();
     }
     assert_eq!(things(&db).await, 19);
 }

@@ -7,6 +7,7 @@ use hive_errors::ErrorKind;
 use super::{PUT, Place, cells, put};
 
 const ALL: &str = "INSERT INTO thing (id, name, size, weight, body) VALUES (?1, ?2, ?3, ?4, ?5)";
+const NOTED: &str = "INSERT INTO thing (id, note, size, weight, body, name) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 
 pub(super) async fn every_value_comes_back_as_it_was(place: Place) {
     let db = place.db().await;
@@ -72,10 +73,11 @@ pub(super) async fn every_value_comes_back_as_it_was(place: Place) {
         .map(|index| {
             vec![
                 Cell::Int(ids[index]),
-                Cell::Text(texts[index % texts.len()].to_owned() + if index < texts.len() { "" } else { "'" }),
+                Cell::of(texts[index % texts.len()]),
                 Cell::of(&ints[index % ints.len()]),
                 Cell::of(&reals[index % reals.len()]),
                 Cell::of(&bodies[index % bodies.len()]),
+                Cell::Text(format!("n{index}")),
             ]
         })
         .collect();
@@ -83,15 +85,15 @@ pub(super) async fn every_value_comes_back_as_it_was(place: Place) {
     db.write(move |tx| {
         for row in &given {
             let params: Vec<&dyn hive_core::db::ToValue> = row.iter().map(|cell| cell as _).collect();
-            assert_eq!(tx.execute(ALL, &params)?, 1);
+            assert_eq!(tx.execute(NOTED, &params)?, 1);
         }
         Ok(())
     })
     .await
     .unwrap();
-    let all = "SELECT id, name, size, weight, body FROM thing";
+    let all = "SELECT id, note, size, weight, body, name FROM thing";
     let mut found = db
-        .read(move |db| db.query(all, &[], |row| cells(row, 5)))
+        .read(move |db| db.query(all, &[], |row| cells(row, 6)))
         .await
         .unwrap();
     let mut expected = rows.clone();
@@ -104,9 +106,10 @@ pub(super) async fn every_value_comes_back_as_it_was(place: Place) {
     assert!(found == expected, "a value came back as another");
     // Each is found by itself, too: it is bound in a condition as it is in a row.
     for row in rows {
-        let (name, id) = (row[1].clone(), row[0].clone());
+        let (note, name, id) = (row[1].clone(), row[5].clone(), row[0].clone());
+        let one = "SELECT id FROM thing WHERE note = ?1 AND name = ?2";
         let ids = db
-            .read(move |db| db.query("SELECT id FROM thing WHERE name = ?1", &[&name], |row| cells(row, 1)))
+            .read(move |db| db.query(one, &[&note, &name], |row| cells(row, 1)))
             .await
             .unwrap();
         assert_eq!(ids, [vec![id]]);
