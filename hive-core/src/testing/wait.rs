@@ -13,7 +13,7 @@ use crate::clock::{Clock, SystemClock};
 /// use std::time::Duration;
 /// use hive_core::testing::until;
 ///
-/// let file = until(Duration::from_secs(5), || std::fs::read_to_string("/proc/self/comm").ok());
+/// let file = until(Duration::from_secs(5), || std::fs::read_to_string("Cargo.toml").ok());
 /// assert!(file.is_some());
 /// assert_eq!(until(Duration::ZERO, || None::<()>), None);
 /// ```
