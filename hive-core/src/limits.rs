@@ -124,6 +124,11 @@ pub const DB_LOG_PAGES_FOLD: u32 = 500;
 /// start after a crash has to read it.
 pub const DB_LOG_PAGES_LONG: u32 = 1_000;
 
+/// How many pages the log may have before the writer waits for the folding that is under way: 16 MiB.
+///
+/// Only a reader that holds on to its snapshot can make it longer, and the read timeout bounds that.
+pub const DB_LOG_PAGES_MAX: u32 = 4_000;
+
 /// How long a write waits for a place in the queue. A queue that stays full longer means that the disk has stalled.
 pub const DB_WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -133,6 +138,13 @@ pub const DB_MIGRATION_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// How long a read may take. A snapshot that stays open keeps the write-ahead log from being folded in.
 pub const DB_READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a backup or a check may take. Neither can be hurried, and both keep the write-ahead log from starting again: at 10 MiB
+/// written a second, ten minutes let it grow to 6 GiB.
+pub const DB_APART_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// How many findings of each concern a check tells: enough to see the extent, where a damaged file could give millions.
+pub const DB_FINDINGS: usize = 100;
 
 /// Instructions of SQLite's virtual machine between two looks at a read's deadline: some hundred microseconds.
 pub const DB_PROGRESS_OPS: i32 = 10_000;

@@ -1,6 +1,7 @@
 //! Group commit: one thread owns the writing connection, takes everything that waits, commits once, then answers.
 
 mod desk;
+mod renewal;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +19,7 @@ use super::house::House;
 use super::lock::FileLock;
 use super::options::{Stats, Write};
 use super::queue::{Linger, Queue, Refused};
+use super::reader::Others;
 use super::sqlite;
 use super::sqlite::Writing;
 use super::tx::Tx;
@@ -141,13 +143,12 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// `before_closing` runs on the thread when the last write is done and the file is about to be closed.
     pub(super) fn start(
         mut writing: Writing,
         lock: FileLock,
         house: House,
         timeout: Duration,
-        before_closing: impl FnOnce() + Send + 'static,
+        others: Others,
     ) -> Result<Self> {
         let checkpoints = Checkpoints::start(&mut writing.conn, &writing.path)?;
         let queue = Arc::new(Queue::new(limits::DB_QUEUE));
@@ -157,7 +158,7 @@ impl Writer {
         let thread = thread::Builder::new()
             .name("hive-db-writer".into())
             .spawn(move || {
-                if let Err(error) = serve(writing, checkpoints, &house, &own_queue, &own_counters, before_closing) {
+                if let Err(error) = serve(writing, checkpoints, &house, &own_queue, &own_counters, &others) {
                     tracing::warn!(%error, "the database was not closed cleanly; the next open mends it");
                     *own_ending.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                 }
@@ -278,33 +279,51 @@ impl Drop for Abandon<'_> {
 }
 
 fn serve(
-    writing: Writing,
+    mut writing: Writing,
     mut checkpoints: Checkpoints,
     house: &House,
     queue: &Queue<Box<dyn Work>>,
     counters: &Counters,
-    before_closing: impl FnOnce(),
+    others: &Others,
 ) -> Result<()> {
     let _abandon = Abandon(queue);
-    let Writing { conn, guard, .. } = writing;
-    let mut desk = Desk::new(&conn, &guard, house, queue, counters)?;
     let mut pace = Pace::default();
+    loop {
+        let desk = Desk::new(&writing.conn, &writing.guard, house, queue, counters)?;
+        let trouble = work(desk, &writing, &mut checkpoints, queue, &mut pace);
+        let ended = checkpoints.end();
+        let Some(error) = trouble.or(ended.err()) else { break };
+        tracing::error!(%error, "nothing is written until the file has been opened anew");
+        (writing, checkpoints) = renewal::renew(writing, queue, others)?;
+    }
+    others.leave();
+    sqlite::close(writing.conn)
+}
+
+/// Works until the queue has ended, or until the file must be opened anew: then why.
+fn work(
+    mut desk: Desk<'_>,
+    writing: &Writing,
+    checkpoints: &mut Checkpoints,
+    queue: &Queue<Box<dyn Work>>,
+    pace: &mut Pace,
+) -> Option<Error> {
     while let Some(works) = queue.take(limits::DB_BATCH, pace.linger()) {
         let (count, begun) = (works.len(), now());
         let mut rest = VecDeque::from(works);
         while !rest.is_empty() {
             desk.commit(&mut rest);
+            if let Some(error) = desk.take_unsound() {
+                renewal::refuse(rest, &error);
+                return Some(error);
+            }
         }
-        if let Some(error) = desk.take_unsound() {
-            return Err(error);
+        if let Err(error) = checkpoints.tend(&writing.conn) {
+            return Some(error);
         }
         pace.observe(count + desk.waiting(), begun.elapsed());
-        checkpoints.tend(&conn);
     }
-    drop(desk);
-    checkpoints.end();
-    before_closing();
-    sqlite::close(conn)
+    None
 }
 
 #[expect(

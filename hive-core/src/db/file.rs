@@ -38,7 +38,7 @@ impl File {
             }
         };
         let readers = Readers::new(file, readers, times.read, house.clone());
-        let writer = Writer::start(writing, lock, house.clone(), times.write, readers.end())?;
+        let writer = Writer::start(writing, lock, house.clone(), times.write, readers.others())?;
         Ok(Self { readers, writer })
     }
 

@@ -15,6 +15,8 @@ use super::sqlite::{self, Reading};
 use super::tx::Snapshot;
 use crate::limits;
 
+mod wait;
+
 pub(super) struct Readers {
     pool: Arc<Pool>,
     /// One permit per connection that may be open; closed with the database.
@@ -125,14 +127,64 @@ impl Readers {
         drop(idle);
     }
 
-    /// What blocks until the last read has ended, so that the file can be closed whole. Nobody waits longer than a read
-    /// may take, nor when the handles were dropped rather than closed.
-    pub(super) fn end(&self) -> impl FnOnce() + Send + 'static {
-        let (pool, timeout) = (Arc::clone(&self.pool), self.timeout);
-        move || {
-            let under_way = |state: &mut State| state.awaited && state.running > 0;
-            drop(pool.ended.wait_timeout_while(pool.lock(), timeout, under_way));
+    /// The readers as the writer's thread sees them.
+    pub(super) fn others(&self) -> Others {
+        Others {
+            pool: Arc::clone(&self.pool),
+            permits: Arc::clone(&self.permits),
+            timeout: self.timeout,
+            count: self.count,
         }
+    }
+}
+
+/// What the writer's thread can ask of the readers. Nobody waits longer than a read may take.
+pub(super) struct Others {
+    pool: Arc<Pool>,
+    permits: Arc<Semaphore>,
+    timeout: Duration,
+    count: usize,
+}
+
+impl Others {
+    /// Blocks until the last read has ended, so that the file can be closed whole; not when the handles were dropped
+    /// rather than closed.
+    pub(super) fn leave(&self) {
+        self.wait(|state| state.awaited && state.running > 0);
+    }
+
+    /// Runs `work` while no reading connection is open. Reads that come meanwhile wait.
+    ///
+    /// # Errors
+    /// What `work` says, or that a read did not end in time.
+    pub(super) fn without<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let all = u32::try_from(self.count).unwrap_or(u32::MAX);
+        let permits = wait::until(self.permits.acquire_many(all), self.timeout);
+        // Closed already: no other read begins.
+        let closed = matches!(permits, Some(Err(_)));
+        let alone = if closed {
+            self.wait(|state| state.running > 0)
+        } else {
+            permits.is_some()
+        };
+        if !alone {
+            return Err(Error::new(ErrorKind::Storage, "a read goes on for too long")
+                .with("waited_ms", self.timeout.as_millis())
+                .with_hint("a sync failed, and the database is opened anew once nobody reads"));
+        }
+        let idle = std::mem::take(&mut self.pool.lock().idle);
+        drop(idle);
+        let done = work();
+        drop(permits);
+        done
+    }
+
+    /// Waits while `busy` and gives whether it came to an end.
+    fn wait(&self, busy: impl FnMut(&mut State) -> bool) -> bool {
+        let waited = self.pool.ended.wait_timeout_while(self.pool.lock(), self.timeout, busy);
+        let (state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        drop(state);
+        !waited.timed_out()
     }
 }
 

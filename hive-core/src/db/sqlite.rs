@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use hive_errors::{Error, ErrorKind, Result};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
 use super::guard::{Guard, Scope};
 use super::house::House;
@@ -165,13 +165,63 @@ pub(super) fn open_reader(path: &Path) -> Result<Reading> {
 
 /// Folds the log into the file and closes it. Without it the next open does the same work.
 pub(super) fn close(conn: Connection) -> Result<()> {
-    conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
-        .map_err(|e| {
-            error(e, "the write-ahead log could not be folded into the file")
-                .with_hint("nothing is lost: the next open does it")
-        })?;
+    if let Err(error) = fold_all(&conn) {
+        abandon(conn)?;
+        return Err(error.with_hint("nothing is lost: the next open does it"));
+    }
     conn.close()
         .map_err(|(_, e)| error(e, "the database could not be closed"))
+}
+
+/// Folds all of the log into the file that readers do not need any more, and cuts the log when that is all of it. Gives
+/// whether it is.
+fn fold_all(conn: &Connection) -> Result<bool> {
+    conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0))
+        .map(|kept| kept == 0)
+        .map_err(|e| error(e, "the write-ahead log could not be folded into the file"))
+}
+
+/// Closes a connection and leaves the log as it is, for whoever opens the file next to read from its beginning.
+///
+/// SQLite would fold it by itself at the last close. After a sync has failed that is no good: it goes on from where it
+/// believes to be, and takes what the failed sync was to write for written.
+pub(super) fn abandon(conn: Connection) -> Result<()> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+        .and_then(|_| conn.close().map_err(|(_, e)| e))
+        .map_err(|e| error(e, "the database could not be closed"))
+}
+
+/// Commits what is there already, over whatever a failed commit has left at the end of the log: read from its beginning, the log
+/// would bring it back.
+pub(super) fn overwrite_rest(conn: &Connection) -> Result<()> {
+    pragma(conn, "synchronous", "FULL", "2")?;
+    let done = conn.execute_batch(&format!(
+        "BEGIN IMMEDIATE; PRAGMA application_id = {APPLICATION_ID}; COMMIT"
+    ));
+    if !conn.is_autocommit() {
+        run(conn, "ROLLBACK", "a transaction could not be rolled back")?;
+    }
+    done.map_err(|e| error(e, "the end of the write-ahead log could not be written"))
+}
+
+/// Opens for writing what this process had open, and folds the whole log into the file. Nobody may have it open.
+pub(super) fn open_again(path: &Path) -> Result<Writing> {
+    let writing = open_writer(path)?;
+    let folded = configure_writer(&writing.conn).and_then(|()| fold_all(&writing.conn));
+    let error = match folded {
+        Ok(true) => return Ok(writing),
+        Ok(false) => Error::new(ErrorKind::DatabaseLocked, "another program reads the database")
+            .with("path", path.display())
+            .with_hint("close it there: a sync has failed, and the log must be folded in before anything is written"),
+        Err(error) => error,
+    };
+    abandon(writing.conn)?;
+    Err(error)
+}
+
+/// Whether a sync failed. What it was to write may be on disk or not, and no later sync writes it.
+pub(super) fn is_failed_sync(error: &Error) -> bool {
+    error.field("sync").is_some()
 }
 
 /// Runs one of the house's own statements, prepared once.
@@ -248,7 +298,7 @@ pub(super) fn error(source: rusqlite::Error, doing: &'static str) -> Error {
             ErrorCode::ReadOnly | ErrorCode::PermissionDenied => Error::new(ErrorKind::DatabaseReadOnly, doing),
             ErrorCode::DiskFull => Error::new(ErrorKind::DiskFull, doing),
             // The shared memory beside the file grows only by writing: what refuses that is a full disk.
-            ErrorCode::SystemIoFailure if failure.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE => {
+            ErrorCode::SystemIoFailure if failure.extended_code == ffi::SQLITE_IOERR_SHMSIZE => {
                 Error::new(ErrorKind::DiskFull, doing)
             }
             ErrorCode::DatabaseCorrupt => Error::new(ErrorKind::Corrupt, doing),
@@ -284,6 +334,12 @@ pub(super) fn error(source: rusqlite::Error, doing: &'static str) -> Error {
         None if is_misread(&source) => Error::new(ErrorKind::Corrupt, doing),
         // What is left are mistakes in the call: bad syntax, the number of parameters, a column that is not there.
         None => wrong(doing),
+    };
+    let failed = source.sqlite_error().map(|failure| failure.extended_code);
+    let error = if matches!(failed, Some(ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC)) {
+        error.with("sync", "failed")
+    } else {
+        error
     };
     error.with_source(source)
 }

@@ -3,14 +3,15 @@
 mod crash;
 #[cfg(target_os = "linux")]
 mod disk;
+mod faults;
 mod files;
 mod migrations;
 mod owners;
 #[cfg(all(feature = "postgres", feature = "test-util", unix))]
 mod server;
 mod power;
-pub(crate) mod suite;
 mod syncs;
+pub(crate) mod suite;
 #[cfg(target_os = "linux")]
 mod users;
 

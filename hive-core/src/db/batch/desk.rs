@@ -163,8 +163,18 @@ impl<'c> Desk<'c> {
         if apart {
             self.unsound = sqlite::foreign_keys(self.conn, true).err();
         }
+        let failed = outcome.err();
+        if let Some(error) = failed
+            .as_ref()
+            .filter(|error| self.behind && sqlite::is_failed_sync(error))
+        {
+            // Commits that others build on were to be written by the same sync. Without them, what failed is all that
+            // it was to write, and the next commit writes over that.
+            let cause = Error::new(error.kind(), "a sync failed that commits depend on").with("cause", error);
+            self.unsound.get_or_insert(cause);
+        }
         self.waiting = self.queue.len();
-        self.answer(part, outcome.err().as_ref());
+        self.answer(part, failed.as_ref());
     }
 
     fn begin(&mut self, works: &Works) -> Result<()> {

@@ -9,6 +9,7 @@ use crate::clock::SystemClock;
 use crate::db::batch::Writer;
 use crate::db::house::House;
 use crate::db::lock::FileLock;
+use crate::db::reader::Readers;
 use crate::db::{Db, Migration, Migrations, ToValue, Tx, Write, place, sqlite};
 
 type Work = Box<dyn FnMut(&mut Tx<'_>) -> Result<()> + Send>;
@@ -276,7 +277,9 @@ async fn a_disk_that_is_full_loses_nothing_that_was_acknowledged() {
             "CREATE TABLE big (id INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT; PRAGMA max_page_count = 64",
         )
         .unwrap();
-    let writer = Writer::start(writing, lock, house, std::time::Duration::from_secs(1), || {}).unwrap();
+    let second = std::time::Duration::from_secs(1);
+    let readers = Readers::new(file, 1, second, house.clone());
+    let writer = Writer::start(writing, lock, house, second, readers.others()).unwrap();
     let put = |id: i64| {
         writer.write(Write::durable(), false, move |tx| {
             tx.execute("INSERT INTO big VALUES (?1, zeroblob(9000))", &[&id])

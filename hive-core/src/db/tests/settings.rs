@@ -51,7 +51,7 @@ async fn every_setting_is_in_force() {
             ("writable_schema", "0"),
         ],
     );
-    checkpoints.end();
+    checkpoints.end().unwrap();
 
     let reading = sqlite::open_reader(&path).unwrap();
     check(
