@@ -2,6 +2,7 @@ mod degraded;
 mod flights;
 mod keeping;
 mod model;
+mod order;
 mod races;
 mod shelf;
 mod told;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hive_errors::{Error, ErrorKind, Result};
+use tokio::sync::watch;
 
 use crate::cache::memory::{Memory, Options};
 use crate::cache::{Found, Store};
@@ -24,6 +25,28 @@ pub(super) enum Mode {
     Hangs,
 }
 
+/// Where calls wait while it is closed.
+#[derive(Debug)]
+pub(super) struct Gate(watch::Sender<bool>);
+
+impl Gate {
+    fn new() -> Self {
+        Self(watch::Sender::new(true))
+    }
+
+    pub(super) fn close(&self) {
+        self.0.send_replace(false);
+    }
+
+    pub(super) fn open(&self) {
+        self.0.send_replace(true);
+    }
+
+    async fn pass(&self) {
+        self.0.subscribe().wait_for(|open| *open).await.unwrap();
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Shelf(Arc<Inner>);
 
@@ -33,6 +56,9 @@ struct Inner {
     mode: Mutex<Mode>,
     busy: AtomicBool,
     calls: AtomicU64,
+    answers: Gate,
+    puts: Gate,
+    removals: Gate,
 }
 
 impl Shelf {
@@ -42,6 +68,9 @@ impl Shelf {
             mode: Mutex::new(Mode::Serves),
             busy: AtomicBool::new(false),
             calls: AtomicU64::new(0),
+            answers: Gate::new(),
+            puts: Gate::new(),
+            removals: Gate::new(),
         }))
     }
 
@@ -52,6 +81,21 @@ impl Shelf {
     /// Lets others run before and after everything it does.
     pub(super) fn be_busy(&self) {
         self.0.busy.store(true, Ordering::Relaxed);
+    }
+
+    /// On the way back from a read.
+    pub(super) fn answers(&self) -> &Gate {
+        &self.0.answers
+    }
+
+    /// On the way there with a value.
+    pub(super) fn puts(&self) -> &Gate {
+        &self.0.puts
+    }
+
+    /// On the way there with a key to remove.
+    pub(super) fn removals(&self) -> &Gate {
+        &self.0.removals
     }
 
     pub(super) fn calls(&self) -> u64 {
@@ -91,14 +135,18 @@ impl Store for Shelf {
     }
 
     async fn get(&self, key: &str) -> Result<Option<Found>> {
-        self.call(false, self.0.memory.get(key)).await
+        let found = self.call(false, self.0.memory.get(key)).await;
+        self.0.answers.pass().await;
+        found
     }
 
     async fn put(&self, key: &str, value: Arc<[u8]>, ttl: Duration) -> Result<()> {
+        self.0.puts.pass().await;
         self.call(true, self.0.memory.put(key, value, ttl)).await
     }
 
     async fn remove(&self, keys: &[&str]) -> Result<()> {
+        self.0.removals.pass().await;
         self.call(false, self.0.memory.remove(keys)).await
     }
 }
