@@ -203,8 +203,14 @@ impl Db {
     /// As [`Db::write`].
     pub async fn append(&self, set: &'static Set, row: Vec<Cell>) -> Result<()> {
         set.check(&row)?;
-        self.write(move |tx| tx.insert_all(set, std::slice::from_ref(&row)).map(drop))
-            .await
+        match &self.inner.engine {
+            Engine::File(_) => {
+                self.write(move |tx| tx.insert_all(set, std::slice::from_ref(&row)).map(drop))
+                    .await
+            }
+            #[cfg(feature = "postgres")]
+            Engine::Server(server) => server.append(set, row).await,
+        }
     }
 
     /// Runs `work` on a consistent snapshot that holds every write acknowledged before the call.

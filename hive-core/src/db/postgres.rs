@@ -26,8 +26,6 @@ mod tests;
 
 pub(super) use self::append::Appends;
 pub(super) use self::config::{Config, Timeouts};
-pub(super) use self::deadline::Deadline;
-pub(super) use self::error::Fate;
 pub(super) use self::lanes::Lanes;
 pub(super) use self::link::{Begin, Isolation, Link};
 pub(super) use self::listen::Bell;

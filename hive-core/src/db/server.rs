@@ -7,13 +7,17 @@ use hive_errors::Result;
 use super::house::House;
 use super::migrate::{self, Migrations};
 use super::options::{Stats, Times, Write};
-use super::postgres::{Begin, Config, Isolation, Lanes, Link, Timeouts};
+use super::postgres::{Appends, Begin, Bell, Config, Isolation, Lanes, Link, Timeouts};
+use super::set::{Cell, Set};
 use super::tx::{Snapshot, Tx};
 use crate::limits;
 use crate::rng::SystemRng;
 
 pub(super) struct Server {
+    // Before the lanes, on which its rows travel.
+    appends: Appends,
     lanes: Lanes,
+    bell: Bell,
     house: House,
     place: String,
     times: Times,
@@ -27,10 +31,14 @@ impl Server {
         connections: usize,
         times: Times,
     ) -> Result<Self> {
-        let config = Config::parse(address, Timeouts::default())?;
+        let config = Arc::new(Config::parse(address, Timeouts::default())?);
+        let rng = Arc::new(SystemRng);
+        let lanes = Lanes::new(Arc::clone(&config), connections, rng.clone());
         let server = Self {
             place: config.place().to_owned(),
-            lanes: Lanes::new(Arc::new(config), connections, Arc::new(SystemRng)),
+            appends: Appends::new(&lanes, times.write),
+            bell: Bell::hang(config, &house.wakeups, rng),
+            lanes,
             house: house.clone(),
             times,
         };
@@ -38,7 +46,7 @@ impl Server {
             Ok(()) => Ok(server),
             Err(error) => {
                 // What it could not do matters more than how it ended.
-                drop(server.lanes.close().await);
+                drop(server.close().await);
                 Err(error)
             }
         }
@@ -73,6 +81,10 @@ impl Server {
             ..Begin::write()
         };
         self.lanes.run(begin, self.times.write, self.on_link(work)).await
+    }
+
+    pub(super) async fn append(&self, set: &'static Set, row: Vec<Cell>) -> Result<()> {
+        self.appends.append(set, row).await
     }
 
     /// Migrations wait for each other on a lock of their own, must see what was done meanwhile, and take as long as it takes
@@ -139,7 +151,10 @@ impl Server {
     }
 
     pub(super) async fn close(&self) -> Result<()> {
-        self.lanes.close().await
+        let closed = self.lanes.close().await;
+        // After the last commit, which may have had something to tell.
+        self.bell.close().await;
+        closed
     }
 
     /// How many closures wait.

@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use super::deadline::Deadline;
 use super::guard::Guard;
 #[cfg(feature = "postgres")]
-use super::postgres::Link;
+use super::postgres::{self, Link};
 use super::set::{Cell, Set};
 use super::sqlite;
 use super::sqlite::view::View;
@@ -313,15 +313,7 @@ impl<'a> Tx<'a> {
                 Ok(inserted)
             }
             #[cfg(feature = "postgres")]
-            Engine::Postgres(link) => {
-                let mut inserted = 0;
-                for row in rows {
-                    inserted += link
-                        .borrow_mut()
-                        .execute(set.row_sql(), &super::set::params(row.as_ref()))?;
-                }
-                Ok(inserted)
-            }
+            Engine::Postgres(link) => postgres::insert_set(&mut link.borrow_mut(), set, rows),
         })
     }
 

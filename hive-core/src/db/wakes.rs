@@ -49,14 +49,6 @@ impl Wakeups {
         }
     }
 
-    /// Something may have been missed: everybody looks.
-    #[cfg(any(test, feature = "postgres"))]
-    pub(super) fn wake_all(&self) {
-        for listening in self.lock().values() {
-            listening.send_modify(|count| *count = count.wrapping_add(1));
-        }
-    }
-
     #[cfg(any(test, feature = "postgres"))]
     pub(super) fn reach(&self, away: Box<dyn Away>) {
         for channel in self.lock().keys() {

@@ -10,7 +10,8 @@ mod numbers;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Begin, Config, Deadline, Link, Timeouts};
+use super::deadline::Deadline;
+use super::{Begin, Config, Link, Timeouts};
 use crate::testing::Postgres;
 
 /// The address of a database of its own.
