@@ -20,6 +20,8 @@ pub(super) struct Plan {
     pub(super) delta: Digest,
     /// It does all of it and then fails.
     pub(super) fails: bool,
+    /// Nothing is promised of it by itself.
+    pub(super) relaxed: bool,
 }
 
 /// Rows as one number that does not depend on their order: the wrapping sum of [`digest`].
@@ -143,7 +145,13 @@ impl Party {
         self.planned = self.rows.clone();
         let mut delta: Digest = 0;
         let changes = (0..count).map(|_| self.change(&mut delta)).collect();
-        Plan { changes, delta, fails }
+        let relaxed = self.below(4) == 0;
+        Plan {
+            changes,
+            delta,
+            fails,
+            relaxed,
+        }
     }
 
     /// The last plan was acknowledged.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hive_core::db::{Db, Tx};
+use hive_core::db::{Db, Tx, Write};
 use hive_core_vfs::{Call, Fault, File, How, Watched};
 use hive_errors::{Error, ErrorKind, Result};
 use tokio::runtime::Runtime;
@@ -126,7 +126,7 @@ pub(super) fn run(watched: &Watched, seed: u64) -> Ran {
     })
 }
 
-/// One closure, promised as early as anybody can hear of it.
+/// One closure, promised as early as anybody can hear of it; a relaxed one with the next durable one, which may have seen it.
 async fn write(
     db: &Db,
     plan: Plan,
@@ -134,16 +134,22 @@ async fn write(
     mark: &(impl Fn(u64) + Clone + Send + Sync + 'static),
 ) -> Result<()> {
     let (own, hook) = (Arc::clone(model), mark.clone());
+    let relaxed = plan.relaxed;
+    let asked = if relaxed { Write::relaxed() } else { Write::durable() };
     let name = db
-        .write(move |tx| {
+        .write_with(asked, move |tx| {
             let name = carry_out(tx, &plan, &own)?;
             let hook = hook.clone();
             // A hook may tell others: what it rests on must be on disk by then.
-            tx.on_commit(move || hook(name));
+            if !relaxed {
+                tx.on_commit(move || hook(name));
+            }
             Ok(name)
         })
         .await?;
-    mark(name);
+    if !relaxed {
+        mark(name);
+    }
     Ok(())
 }
 
