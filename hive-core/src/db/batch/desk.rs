@@ -26,9 +26,8 @@ struct Control<'c> {
     rollback: Statement<'c>,
     /// Writes what is there already, so that a commit has something to sync.
     touch: Statement<'c>,
-    /// These count the changes of the schema.
-    main_version: Statement<'c>,
-    temp_version: Statement<'c>,
+    /// Counts the changes of the schema.
+    version: Statement<'c>,
 }
 
 impl<'c> Control<'c> {
@@ -45,8 +44,7 @@ impl<'c> Control<'c> {
             commit: prepare("COMMIT")?,
             rollback: prepare("ROLLBACK")?,
             touch: prepare(&format!("PRAGMA application_id = {}", sqlite::APPLICATION_ID))?,
-            main_version: prepare("PRAGMA main.schema_version")?,
-            temp_version: prepare("PRAGMA temp.schema_version")?,
+            version: prepare("PRAGMA main.schema_version")?,
         })
     }
 }
@@ -87,7 +85,7 @@ struct Part {
     kept: u64,
     hooks: Vec<Hook>,
     /// What the schema was when it began; `None` counts as different from any.
-    schema: Option<[i64; 2]>,
+    schema: Option<i64>,
 }
 
 /// How a closure of a transaction can be undone.
@@ -306,15 +304,30 @@ impl<'c> Desk<'c> {
     /// Whether nothing has been written since there were so many changes. A statement that failed has undone itself.
     fn is_untouched(&mut self, changes: u64, part: &Part) -> bool {
         // Changes of the schema are not counted among the others.
-        self.conn.total_changes() == changes && part.schema.is_some() && self.schema() == part.schema
+        self.conn.total_changes() == changes
+            && part.schema.is_some()
+            && self.schema() == part.schema
+            && !self.has_own_tables()
     }
 
-    fn schema(&mut self) -> Option<[i64; 2]> {
-        let version = |statement: &mut Statement<'_>| statement.query_row([], |row| row.get(0)).ok();
-        Some([
-            version(&mut self.control.main_version)?,
-            version(&mut self.control.temp_version)?,
-        ])
+    /// Which schema is in force; `None` when that cannot be told.
+    fn schema(&mut self) -> Option<i64> {
+        self.control.version.query_row([], |row| row.get(0)).ok()
+    }
+
+    /// Whether a closure may have made tables of the connection's own, which have a schema apart. To ask for its version would
+    /// open it, and a connection that has it open without need cannot fold the log when it closes.
+    fn has_own_tables(&self) -> bool {
+        // Prepared anew each time: what it lists is settled when it is prepared.
+        let listed = self.conn.prepare("PRAGMA database_list").and_then(|mut list| {
+            let mut rows = list.query([])?;
+            let mut count = 0;
+            while rows.next()?.is_some() {
+                count += 1;
+            }
+            Ok(count)
+        });
+        listed.map_or(true, |count| count != 1)
     }
 
     /// Ends whatever transaction is still open.

@@ -207,3 +207,18 @@ async fn closures_that_fail_often_are_set_apart_and_run_once() {
     assert_eq!(ids(items(&db).await), (0..20).collect::<Vec<_>>());
     assert_eq!(runs.load(Ordering::Relaxed), 21, "only the very first ran again");
 }
+
+#[tokio::test]
+async fn a_database_that_was_only_looked_at_closes_cleanly() {
+    let home = Home::new();
+    let db = home.open().await;
+    db.write(insert(1)).await.unwrap();
+    db.close().await.unwrap();
+    // As a copy or another tool's work arrives: the log is begun at open.
+    let tool = rusqlite::Connection::open(home.dir.path().join("test.db")).unwrap();
+    tool.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(())).unwrap();
+    drop(tool);
+    let db = home.open().await;
+    assert_eq!(ids(items(&db).await), [1]);
+    db.close().await.unwrap();
+}
