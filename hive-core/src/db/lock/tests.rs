@@ -32,6 +32,20 @@ fn only_what_was_made_is_taken_away() {
 
 #[cfg(unix)]
 #[test]
+fn a_file_that_was_removed_is_another_than_the_one_in_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("hive.db-lock");
+    let (file, made) = super::open(&path).unwrap();
+    assert!(made && super::is_at(&file, &path));
+    std::fs::remove_file(&path).unwrap();
+    assert!(!super::is_at(&file, &path));
+    let (other, made) = super::open(&path).unwrap();
+    assert!(made && super::is_at(&other, &path) && !super::is_at(&file, &path));
+    assert!(!super::open(&path).unwrap().1);
+}
+
+#[cfg(unix)]
+#[test]
 fn of_many_who_come_and_go_one_has_it() {
     use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -39,9 +53,9 @@ fn of_many_who_come_and_go_one_has_it() {
     let database = dir.path().join("hive.db");
     let (inside, times) = (AtomicU32::new(0), AtomicU32::new(0));
     std::thread::scope(|scope| {
-        for _ in 0..4 {
+        for _ in 0..6 {
             scope.spawn(|| {
-                for _ in 0..300 {
+                for _ in 0..2_000 {
                     let Ok(lock) = FileLock::take(&database) else { continue };
                     assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "two have it");
                     std::thread::yield_now();

@@ -1,6 +1,8 @@
 //! Closures that reach for what is not theirs, and transactions that the engine gives up.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use hive_errors::{Error, ErrorKind, Result};
 
@@ -10,7 +12,7 @@ use crate::db::batch::Writer;
 use crate::db::house::House;
 use crate::db::lock::FileLock;
 use crate::db::reader::Readers;
-use crate::db::{Db, Migration, Migrations, ToValue, Tx, Write, place, sqlite};
+use crate::db::{Db, Migration, Migrations, Options, ToValue, Tx, Write, place, sqlite};
 
 type Work = Box<dyn FnMut(&mut Tx<'_>) -> Result<()> + Send>;
 
@@ -178,12 +180,26 @@ async fn a_constraint_checked_at_the_commit_fails_it_and_no_later_one() {
     let deferred = "CREATE TABLE part (of INTEGER REFERENCES item (id) DEFERRABLE INITIALLY /* hidden */ DEFERRED)";
     db.write(move |tx| tx.execute(deferred, &[])).await.unwrap();
     let orphan = |tx: &mut Tx<'_>| tx.execute("INSERT INTO part (of) VALUES (404)", &[]).map(drop);
-    let works: Vec<Work> = vec![Box::new(|tx| insert(1)(tx).map(drop)), Box::new(orphan)];
+    let ran = Arc::new(AtomicBool::new(false));
+    let hook = Arc::clone(&ran);
+    let innocent = move |tx: &mut Tx<'_>| {
+        let hook = Arc::clone(&hook);
+        tx.on_commit(move || hook.store(true, Ordering::Relaxed));
+        insert(1)(tx).map(drop)
+    };
+    let before = db.stats();
+    let works: Vec<Work> = vec![Box::new(innocent), Box::new(orphan)];
     for answer in batch(&db, works).await {
         let error = answer.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Storage);
         assert!(error.is_retryable(), "one of the two is innocent");
     }
+    assert!(!ran.load(Ordering::Relaxed), "a hook ran although its commit failed");
+    // The gate's own, and no more.
+    assert_eq!(
+        (db.stats().writes, db.stats().commits),
+        (before.writes + 1, before.commits + 1)
+    );
     assert_eq!(db.write(orphan).await.unwrap_err().kind(), ErrorKind::Conflict);
     db.write(insert(2)).await.unwrap();
     assert_eq!(items(&db).await, [(2, 2)]);
@@ -264,42 +280,49 @@ async fn an_insert_that_inserts_nothing_has_no_key() {
     assert_eq!(items(&db).await, [(key, 5)]);
 }
 
-#[tokio::test]
-async fn a_disk_that_is_full_loses_nothing_that_was_acknowledged() {
-    let home = Home::new();
-    let file = place::resolve(&home.dir.path().join("full.db")).unwrap();
+/// A writer whose connection was changed in a way that no option allows.
+fn writer(home: &Home, change: &str) -> Writer {
+    let file = place::resolve(&home.dir.path().join("test.db")).unwrap();
     let lock = FileLock::take(&file).unwrap();
     let house = House::new(Arc::new(SystemClock));
     let writing = sqlite::prepare(&file, &[&ITEMS], &house).unwrap();
-    writing
-        .conn
-        .execute_batch(
-            "CREATE TABLE big (id INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT; PRAGMA max_page_count = 64",
-        )
-        .unwrap();
-    let second = std::time::Duration::from_secs(1);
+    writing.conn.execute_batch(change).unwrap();
+    let second = Duration::from_secs(1);
     let readers = Readers::new(file, 1, second, house.clone());
-    let writer = Writer::start(writing, lock, house, second, readers.others()).unwrap();
+    Writer::start(writing, lock, house, second, readers.others()).unwrap()
+}
+
+#[tokio::test]
+async fn a_disk_that_is_full_loses_nothing_that_was_acknowledged() {
+    let home = Home::new();
+    let table = "CREATE TABLE big (id INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT";
+    let writer = writer(&home, &format!("{table}; PRAGMA max_page_count = 64"));
     let put = |id: i64| {
         writer.write(Write::durable(), false, move |tx| {
             tx.execute("INSERT INTO big VALUES (?1, zeroblob(9000))", &[&id])
         })
     };
-    let mut acknowledged = 0_i64;
-    let error = loop {
-        match put(acknowledged).await {
-            Ok(_) => acknowledged += 1,
-            Err(error) => break error,
-        }
-    };
-    assert_eq!(error.kind(), ErrorKind::DiskFull, "{error:?}");
-    assert!(error.is_retryable());
-    assert!(acknowledged > 10);
     let ids = |tx: &mut Tx<'_>| tx.query("SELECT id FROM big ORDER BY id", &[], |row| row.get::<i64>(0));
-    assert_eq!(
-        writer.write(Write::durable(), false, ids).await.unwrap(),
-        (0..acknowledged).collect::<Vec<_>>()
-    );
+    let mut acknowledged = Vec::new();
+    let mut refused = 0;
+    let mut next = 0;
+    while refused < 10 {
+        // Four at once: those that share a commit with the one that finds no room are told so too.
+        let answers = tokio::join!(put(next), put(next + 1), put(next + 2), put(next + 3));
+        for answer in [answers.0, answers.1, answers.2, answers.3] {
+            match answer {
+                Ok(_) => acknowledged.push(next),
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::DiskFull, "{error:?}");
+                    assert!(error.is_retryable());
+                    refused += 1;
+                }
+            }
+            next += 1;
+        }
+        assert_eq!(writer.write(Write::durable(), false, ids).await.unwrap(), acknowledged);
+    }
+    assert!(acknowledged.len() > 10);
     // With room again, work goes on.
     writer
         .write(Write::durable(), false, |tx| {
@@ -310,6 +333,25 @@ async fn a_disk_that_is_full_loses_nothing_that_was_acknowledged() {
     put(1_000).await.unwrap();
     writer.shut();
     writer.ended().await.unwrap();
+}
+
+#[tokio::test]
+async fn while_a_tool_holds_the_write_lock_everybody_is_told_at_once() {
+    let home = Home::new();
+    let writer = writer(&home, "PRAGMA busy_timeout = 0");
+    let tool = rusqlite::Connection::open(home.dir.path().join("test.db")).unwrap();
+    tool.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let put = |id: i64| writer.write(Write::durable(), false, insert(id));
+    let answers = tokio::join!(put(1), put(2), put(3));
+    for answer in [answers.0, answers.1, answers.2] {
+        let error = answer.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::DatabaseLocked, "{error:?}");
+        assert!(error.is_retryable());
+    }
+    tool.execute_batch("COMMIT").unwrap();
+    put(4).await.unwrap();
+    let count = |tx: &mut Tx<'_>| tx.query_one("SELECT count(*) FROM item", &[], |row| row.get::<i64>(0));
+    assert_eq!(writer.write(Write::durable(), false, count).await.unwrap(), 1);
 }
 
 #[tokio::test]
@@ -365,9 +407,8 @@ static PARENTS: Migrations = Migrations {
 #[tokio::test]
 async fn a_migration_has_its_commit_to_itself() {
     let home = Home::new();
-    let db = Db::open(crate::db::Options::file(home.dir.path().join("m.db")).migrations(&PARENTS))
-        .await
-        .unwrap();
+    let options = || Options::file(home.dir.path().join("m.db")).migrations(&PARENTS);
+    let db = Db::open(options()).await.unwrap();
     db.down("test", 1).await.unwrap();
     db.write(|tx| {
         tx.execute("INSERT INTO parent VALUES (1)", &[])?;
@@ -428,5 +469,15 @@ async fn a_migration_has_its_commit_to_itself() {
         "{error:?}"
     );
     assert_eq!(db.current().await.unwrap().len(), 2);
+    assert_eq!(orphan(db.clone()).await.unwrap_err().kind(), ErrorKind::Conflict);
+
+    // At open it is the same.
+    db.down("test", 1).await.unwrap();
+    db.close().await.unwrap();
+    let db = Db::open(options()).await.unwrap();
+    let children = db
+        .read(|db| db.query("SELECT of FROM child", &[], |row| row.get::<i64>(0)))
+        .await;
+    assert_eq!(children.unwrap(), [1], "replacing the parent took its children");
     assert_eq!(orphan(db.clone()).await.unwrap_err().kind(), ErrorKind::Conflict);
 }
