@@ -49,18 +49,6 @@ pub(super) fn postgres(sql: &str) -> Cow<'_, str> {
     Cow::Owned(words.concat())
 }
 
-/// The statements of a text, without the semicolons between them, each trimmed; comments stay with the statement they are
-/// in. A part that holds nothing but comments is none.
-pub(super) fn statements(sql: &str) -> Vec<&str> {
-    let tokens = token::cut(sql);
-    let telling = Token::telling(&tokens);
-    let found = split(&telling).into_iter().filter_map(|statement| {
-        let (first, last) = (statement.first()?, statement.last()?);
-        sql.get(first.at..last.at + last.text.len())
-    });
-    found.collect()
-}
-
 /// Refuses SQL that would end the transaction, open another, or change the session that later closures inherit.
 ///
 /// # Errors

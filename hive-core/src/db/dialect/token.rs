@@ -28,8 +28,6 @@ pub(super) struct Token<'s> {
     pub(super) text: &'s str,
     /// Which token of the text it is, from 0.
     pub(super) index: usize,
-    /// Where it begins, in bytes.
-    pub(super) at: usize,
 }
 
 impl<'s> Token<'s> {
@@ -58,7 +56,7 @@ impl<'s> Token<'s> {
 /// Cuts the whole text; joined again, the tokens are the text.
 pub(super) fn cut(sql: &str) -> Vec<Token<'_>> {
     let mut tokens = Vec::new();
-    let (mut rest, mut at) = (sql, 0);
+    let mut rest = sql;
     while !rest.is_empty() {
         let (kind, length) = first(rest);
         // Invariant: a token ends at an ASCII character or with the text, so on a character's boundary, and is not empty.
@@ -67,9 +65,7 @@ pub(super) fn cut(sql: &str) -> Vec<Token<'_>> {
             kind,
             text,
             index: tokens.len(),
-            at,
         });
-        at += text.len();
         rest = tail;
     }
     tokens

@@ -240,9 +240,13 @@ impl Flight {
     }
 
     fn insert_all(&mut self, link: &mut Link) -> Result<()> {
-        for rows in of_one_set(&mut self.rows) {
-            if let Some(first) = rows.first() {
+        let mut sets = of_one_set(&mut self.rows).peekable();
+        while let Some(rows) = sets.next() {
+            let Some(first) = rows.first() else { continue };
+            if sets.peek().is_some() {
                 set::insert(link, first.set, rows)?;
+            } else {
+                set::insert_and_commit(link, first.set, rows)?;
             }
         }
         Ok(())

@@ -203,6 +203,8 @@ impl Lanes {
         }
     }
 
+    #[cfg(feature = "test-util")]
+    #[cfg(test)]
     /// How many wait in line.
     pub(in crate::db) fn waiting(&self) -> usize {
         self.shared.line.len()

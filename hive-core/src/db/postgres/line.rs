@@ -128,7 +128,9 @@ impl<T> Line<T> {
             Need::Nothing
         };
         drop(state);
-        self.arrived.notify_one();
+        if entry == Entry::New {
+            self.arrived.notify_one();
+        }
         Ok(need)
     }
 
@@ -190,6 +192,8 @@ impl<T> Line<T> {
         !waited.unwrap_or_else(PoisonError::into_inner).0.closed
     }
 
+    #[cfg(feature = "test-util")]
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.lock().items.len()
     }

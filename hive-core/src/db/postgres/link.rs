@@ -105,6 +105,8 @@ struct Transaction {
     deadline: Deadline,
     /// Whether the server knows of it.
     begun: bool,
+    /// Whether it was committed together with its last statement.
+    committed: bool,
     /// What is sent ahead of the next statement.
     ahead: Vec<String>,
     marks: Vec<Mark>,
@@ -184,6 +186,7 @@ impl Link {
             begin,
             deadline,
             begun: false,
+            committed: false,
             ahead: vec![begin.sql()],
             marks: Vec::new(),
             hooks: Vec::new(),
@@ -215,6 +218,74 @@ impl Link {
         Ok(usize::try_from(answer.count).unwrap_or(usize::MAX))
     }
 
+    /// As [`execute_set`](Self::execute_set), with the commit sent right behind it: nobody waits twice. Only
+    /// [`commit`](Self::commit), which has nothing left to do, or [`rollback`](Self::rollback) may follow.
+    ///
+    /// # Errors
+    /// Of both. `indeterminate` when the connection was lost without a word, because the commit was under way already.
+    pub(super) fn commit_set(&mut self, sql: &str, columns: &[Column<'_>]) -> Result<usize> {
+        let (left, ahead) = self.ready()?;
+        let known = self.statements.get(sql);
+        let Some(client) = &self.client else {
+            return Err(closed());
+        };
+        let all = async {
+            if has_ended(client).await {
+                return None;
+            }
+            let parameters = columns.iter().map(|column| column as &(dyn ToSql + Sync));
+            Some(tokio::join!(
+                biased;
+                client.batch_execute(&ahead),
+                answer(client, known, sql, parameters),
+                client.batch_execute("COMMIT"),
+            ))
+        };
+        let answers = self.wait(left.max(limits::DB_COMMIT_GRACE), all);
+        let (begun, answered, committed) = match answers {
+            Some(Some(answers)) => answers,
+            Some(None) => return Err(self.doom(Fate::Lost, gone())),
+            None => {
+                let error = self.doom(Fate::Lost, error::indeterminate("the server did not answer in time"));
+                return Err(error);
+            }
+        };
+        // Whatever came of it, no transaction is left at the server.
+        if let Some(transaction) = &mut self.transaction {
+            transaction.ahead.clear();
+            transaction.begun = false;
+        }
+        // The server answers in order, so what it says of one is true of none behind it.
+        let error = match (begun, answered, committed) {
+            (Ok(()), Ok((statement, answer)), Ok(())) => {
+                self.statements.put(sql, statement);
+                if let Some(transaction) = &mut self.transaction {
+                    transaction.committed = true;
+                }
+                return Ok(usize::try_from(answer.count).unwrap_or(usize::MAX));
+            }
+            (Err(source), _, _) if source.as_db_error().is_some() => self.failed(Stop::Ahead(source), sql),
+            (Ok(()), Err(Stop::Server(source)), _)
+                if source.as_db_error().is_none() && error::fate(&source) == Fate::Lost =>
+            {
+                self.doom(
+                    Fate::Lost,
+                    error::indeterminate("the connection was lost").with_source(source),
+                )
+            }
+            (Ok(()), Err(stop), _) => self.failed(stop, sql),
+            (Ok(()), Ok(_), Err(source)) => {
+                let (fate, error) = error::commit(source);
+                self.doom(fate, error)
+            }
+            (Err(source), _, _) => self.doom(
+                Fate::Lost,
+                error::indeterminate("the connection was lost").with_source(source),
+            ),
+        };
+        Err(error)
+    }
+
     /// Runs a text of many statements without parameters, such as a migration.
     ///
     /// # Errors
@@ -235,7 +306,11 @@ impl Link {
                 self.sent();
                 Ok(())
             }
-            Some(Err(source)) => Err(self.failed(Stop::Server(source), sql)),
+            Some(Err(source)) => {
+                // One that failed may have begun the transaction.
+                self.sent();
+                Err(self.failed(Stop::Server(source), sql))
+            }
             None => Err(self.overdue()),
         }
     }
@@ -323,7 +398,7 @@ impl Link {
             return Err(error);
         }
         let hooks = std::mem::take(&mut transaction.hooks);
-        if !transaction.begun {
+        if !transaction.begun || transaction.committed {
             self.transaction = None;
             return Ok(hooks);
         }
@@ -347,10 +422,7 @@ impl Link {
             return Err(closed());
         };
         let committing = async {
-            // A connection that has ended already is known to have: then nothing was committed.
-            tokio::task::yield_now().await;
-            tokio::task::yield_now().await;
-            if client.is_closed() {
+            if has_ended(client).await {
                 return None;
             }
             Some(client.batch_execute(&sql).await)
@@ -471,11 +543,7 @@ impl Link {
                 self.broken = true;
                 (Fate::Lost, error::house(source, "the transaction could not be begun"))
             }
-            Stop::Server(source) => {
-                // A batch that failed may have begun the transaction.
-                self.sent();
-                (error::fate(&source), error::statement(source, sql, reading))
-            }
+            Stop::Server(source) => (error::fate(&source), error::statement(source, sql, reading)),
             Stop::Ours(error) => (Fate::Failed, error),
         };
         if fate == Fate::Stale {
@@ -616,6 +684,14 @@ async fn next<S: Stream>(mut stream: Pin<&mut S>) -> Option<S::Item> {
         Poll::Pending => Poll::Pending,
     })
     .await
+}
+
+/// Whether the connection has ended already: then it is known that nothing was committed.
+async fn has_ended(client: &Client) -> bool {
+    // Once for the runtime to look at the socket, once for the connection to read what is there.
+    tokio::task::yield_now().await;
+    tokio::task::yield_now().await;
+    client.is_closed()
 }
 
 fn outside() -> Error {

@@ -13,11 +13,30 @@ use crate::limits;
 /// # Errors
 /// As [`Link::execute`].
 pub(in crate::db) fn insert<R: AsRef<[Cell]>>(link: &mut Link, set: &Set, rows: &[R]) -> Result<usize> {
+    in_pieces(rows, |piece, _| link.execute_set(set.set_sql(), &columns(set, piece)))
+}
+
+/// As [`insert`], and commits with the last statement.
+///
+/// # Errors
+/// As [`Link::commit_set`].
+pub(super) fn insert_and_commit<R: AsRef<[Cell]>>(link: &mut Link, set: &Set, rows: &[R]) -> Result<usize> {
+    in_pieces(rows, |piece, is_last| {
+        let columns = columns(set, piece);
+        if is_last {
+            link.commit_set(set.set_sql(), &columns)
+        } else {
+            link.execute_set(set.set_sql(), &columns)
+        }
+    })
+}
+
+fn in_pieces<R: AsRef<[Cell]>>(rows: &[R], mut insert: impl FnMut(&[R], bool) -> Result<usize>) -> Result<usize> {
     let mut inserted = 0;
     let mut rest = rows;
     while !rest.is_empty() {
-        let (chunk, behind) = rest.split_at_checked(fitting(rest)).unwrap_or((rest, &[]));
-        inserted += link.execute_set(set.set_sql(), &columns(set, chunk))?;
+        let (piece, behind) = rest.split_at_checked(fitting(rest)).unwrap_or((rest, &[]));
+        inserted += insert(piece, behind.is_empty())?;
         rest = behind;
     }
     Ok(inserted)

@@ -1,5 +1,5 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Barrier, mpsc};
 use std::time::Duration;
 
 use hive_errors::{Error, ErrorKind, Result};
@@ -95,16 +95,22 @@ async fn collisions_are_run_again_until_nothing_is_lost() {
         link.execute("INSERT INTO t (k, v) VALUES (1, '0')", &[])
     });
     first.await.unwrap();
-    let adding = (0..24).map(|_| {
-        let lanes = Arc::clone(&lanes);
+    let meeting = Arc::new(Barrier::new(2));
+    let adding = (0..24).map(|adder| {
+        let (lanes, meeting) = (Arc::clone(&lanes), Arc::clone(&meeting));
+        let mut meets = adder < 2;
         tokio::spawn(async move {
             lanes
-                .run(Begin::write(), LIMIT, |link| {
+                .run(Begin::write(), LIMIT, move |link| {
                     let rows = link.query("SELECT v FROM t WHERE k = 1", &[])?;
                     let Value::Text(text) = column(&rows[0], 0)? else {
                         panic!("not a text")
                     };
                     let next = text.parse::<i64>().unwrap() + 1;
+                    if std::mem::take(&mut meets) {
+                        // Two have read before either writes.
+                        meeting.wait();
+                    }
                     link.execute("UPDATE t SET v = ?1 WHERE k = 1", &[&next.to_string()])
                 })
                 .await
