@@ -288,27 +288,31 @@ fn serve(
 ) -> Result<()> {
     let _abandon = Abandon(queue);
     let mut pace = Pace::default();
+    let mut first = Vec::new();
     loop {
         let desk = Desk::new(&writing.conn, &writing.guard, house, queue, counters)?;
-        let trouble = work(desk, &writing, &mut checkpoints, queue, &mut pace);
+        let trouble = work(desk, first, &writing, &mut checkpoints, queue, &mut pace);
         let ended = checkpoints.end();
         let Some(error) = trouble.or(ended.err()) else { break };
         tracing::error!(%error, "nothing is written until the file has been opened anew");
-        (writing, checkpoints) = renewal::renew(writing, queue, others)?;
+        let renewed = renewal::renew(writing, queue, others)?;
+        (writing, checkpoints, first) = (renewed.writing, renewed.checkpoints, renewed.works);
     }
     others.leave();
     sqlite::close(writing.conn)
 }
 
-/// Works until the queue has ended, or until the file must be opened anew: then why.
+/// Works until the queue has ended, or until the file must be opened anew: then why. Takes those in `first` before any other.
 fn work(
     mut desk: Desk<'_>,
+    first: Vec<Box<dyn Work>>,
     writing: &Writing,
     checkpoints: &mut Checkpoints,
     queue: &Queue<Box<dyn Work>>,
     pace: &mut Pace,
 ) -> Option<Error> {
-    while let Some(works) = queue.take(limits::DB_BATCH, pace.linger()) {
+    let mut first = Some(first).filter(|works| !works.is_empty());
+    while let Some(works) = first.take().or_else(|| queue.take(limits::DB_BATCH, pace.linger())) {
         let (count, begun) = (works.len(), now());
         let mut rest = VecDeque::from(works);
         while !rest.is_empty() {

@@ -16,26 +16,45 @@ use super::super::sqlite::{self, Writing};
 use super::Work;
 use crate::limits;
 
-/// Closes the file and opens it anew. While that fails, whoever wants to write is told why, and has it tried again.
+/// What is open again.
+pub(super) struct Renewed {
+    pub(super) writing: Writing,
+    pub(super) checkpoints: Checkpoints,
+    /// Those whose turn it is.
+    pub(super) works: Vec<Box<dyn Work>>,
+}
+
+/// Closes the file and opens it anew. When that fails it is tried again with each write that comes, which is told why if it
+/// fails once more.
 ///
 /// # Errors
 /// It had not succeeded when the queue ended.
-pub(super) fn renew(writing: Writing, queue: &Queue<Box<dyn Work>>, others: &Others) -> Result<(Writing, Checkpoints)> {
+pub(super) fn renew(writing: Writing, queue: &Queue<Box<dyn Work>>, others: &Others) -> Result<Renewed> {
     let path = writing.path.clone();
     let mut stale = Some(writing);
+    let mut works = Vec::new();
     loop {
         let error = match others.without(|| open(&mut stale, &path)) {
-            Ok(opened) => return Ok(opened),
+            Ok((writing, checkpoints)) => {
+                return Ok(Renewed {
+                    writing,
+                    checkpoints,
+                    works,
+                });
+            }
             Err(error) => error,
         };
         tracing::error!(%error, "the file could not be opened anew");
-        let Some(works) = queue.take(limits::DB_BATCH, Linger::default()) else {
-            if let Some(writing) = stale {
-                sqlite::abandon(writing.conn)?;
-            }
-            return Err(error.with_hint("nothing is lost: the next open does it"));
-        };
         refuse(works, &error);
+        works = match queue.take(limits::DB_BATCH, Linger::default()) {
+            Some(works) => works,
+            None => {
+                if let Some(writing) = stale {
+                    sqlite::abandon(writing.conn)?;
+                }
+                return Err(error.with_hint("nothing is lost: the next open does it"));
+            }
+        };
     }
 }
 
