@@ -12,6 +12,16 @@
 //! - `raw.sqlite.pipelined` commits without a sync and answers after a stage of its own has synced the log.
 //! - `db.sqlite.raw_ratio` is to the better of these two.
 //!
+//! With `--features postgres,test-util` the same on a private PostgreSQL server with its syncs on. `HIVE_BENCH_ENGINE` keeps to one
+//! engine, `sqlite` or `postgres`.
+//!
+//! - `raw.postgres.naive`: one connection, one `INSERT` per transaction.
+//! - `raw.postgres.pool`: the same on 32 connections.
+//! - `raw.postgres.unnest`: one connection, on which whatever waits is one `INSERT … SELECT unnest(…)`; `unnest2` has two of them.
+//! - `db.postgres` appends; `db.postgres.closure` inserts one row in a closure, serializable, and `db.postgres.read_committed`
+//!   without that.
+//! - `db.postgres.raw_ratio` is to the best of the bare loops.
+//!
 //! A name ends in the number of writers, with `.1k` for rows of 1 KiB in place of 200 bytes.
 
 #![expect(
@@ -26,10 +36,14 @@
 #![expect(clippy::print_stdout, reason = "figures go to standard output")]
 
 mod bare;
+#[cfg(all(feature = "postgres", feature = "test-util"))]
+mod bare_server;
 mod disk;
 mod figures;
 mod load;
 mod own;
+#[cfg(all(feature = "postgres", feature = "test-util"))]
+mod server;
 
 use std::process::Command;
 use std::time::Duration;
@@ -73,6 +87,10 @@ pub(crate) const TABLE: &str =
                                 CREATE INDEX item_by_made ON item (made);";
 pub(crate) const INSERT: &str = "INSERT INTO item (made, body) VALUES (?1, ?2)";
 
+const SQLITE_ENGINE: &str = "sqlite";
+const POSTGRES_ENGINE: &str = "postgres";
+const HAS_POSTGRES: bool = cfg!(all(feature = "postgres", feature = "test-util"));
+
 /// Set in the process that only measures its own memory.
 const MEMORY: &str = "HIVE_BENCH_MEMORY";
 
@@ -102,21 +120,57 @@ fn main() {
         .flat_map(|bytes| WRITERS.map(|writers| load(writers, bytes)))
         .filter(|load| load.suffix().contains(&only))
         .collect();
+    let engine = setting("HIVE_BENCH_ENGINE");
+    let wanted = |name: &str| engine.as_ref().is_none_or(|engine| engine == name);
+    assert!(
+        wanted(SQLITE_ENGINE) || wanted(POSTGRES_ENGINE),
+        "HIVE_BENCH_ENGINE is neither {SQLITE_ENGINE} nor {POSTGRES_ENGINE}"
+    );
     let mut figures = Figures::default();
-    for _ in 0..rounds {
-        figures.record(SYNCS, disk::syncs_per_s(SPAN), "syncs/s");
-        for &load in &loads {
-            sqlite_writes(&runtime, &mut figures, load);
+    if wanted(SQLITE_ENGINE) {
+        for _ in 0..rounds {
+            figures.record(SYNCS, disk::syncs_per_s(SPAN), "syncs/s");
+            for &load in &loads {
+                sqlite_writes(&runtime, &mut figures, load);
+            }
+            sqlite_reads(&runtime, &mut figures);
+            figures.record("db.sqlite.open_ms", own::open_ms(&runtime), "ms");
+            figures.record("db.sqlite.memory_mib", memory_mib(), "MiB");
         }
-        sqlite_reads(&runtime, &mut figures);
-        figures.record("db.sqlite.open_ms", own::open_ms(&runtime), "ms");
-        figures.record("db.sqlite.memory_mib", memory_mib(), "MiB");
+        for &load in &loads {
+            ratios(&mut figures, load);
+        }
     }
-    for load in loads {
-        ratios(&mut figures, load);
+    if wanted(POSTGRES_ENGINE) {
+        postgres(&runtime, &mut figures, &loads, rounds);
     }
     figures.print();
-    figures.judge(&bars("sqlite"));
+    for engine in [SQLITE_ENGINE, POSTGRES_ENGINE] {
+        if wanted(engine) && (engine != POSTGRES_ENGINE || HAS_POSTGRES) {
+            figures.judge(&bars(engine));
+        }
+    }
+}
+
+#[cfg(all(feature = "postgres", feature = "test-util"))]
+fn postgres(runtime: &Runtime, figures: &mut Figures, loads: &[Load], rounds: usize) {
+    let bench = server::Bench::open(runtime);
+    for _ in 0..rounds {
+        figures.record(SYNCS, disk::syncs_per_s(SPAN), "syncs/s");
+        for &load in loads {
+            bench.writes(runtime, figures, load);
+        }
+        bench.reads(runtime, figures, SPAN);
+    }
+    bench.close(runtime);
+    for &load in loads {
+        server::ratios(figures, load);
+    }
+}
+
+#[cfg(not(all(feature = "postgres", feature = "test-util")))]
+fn postgres(_: &Runtime, _: &mut Figures, _: &[Load], _: usize) {
+    println!("PostgreSQL is not measured: it is compiled in with --features postgres,test-util");
 }
 
 fn setting(name: &str) -> Option<String> {
