@@ -1,4 +1,5 @@
 //! A disk that is full, and one that cannot be written: a small one of its own, where the system lets a test mount one.
+#![expect(clippy::print_stderr, reason = "a test that could not do all of it says so")]
 
 use std::fs;
 use std::path::Path;
