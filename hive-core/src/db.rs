@@ -63,6 +63,8 @@ mod batch;
 mod file;
 #[cfg(feature = "postgres")]
 mod server;
+mod backup;
+mod health;
 
 #[cfg(test)]
 mod tests;
@@ -72,6 +74,7 @@ use std::sync::Arc;
 
 use hive_errors::{Error, ErrorKind, Result};
 
+pub use self::health::{Concern, Finding};
 use self::house::House;
 pub use self::migrate::{Applied, Migration, Migrations, Pending};
 use self::options::Place;

@@ -57,6 +57,10 @@ impl File {
         self.writer.write(Write::durable(), true, work).await
     }
 
+    pub(super) fn readers(&self) -> &Readers {
+        &self.readers
+    }
+
     pub(super) async fn read<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,

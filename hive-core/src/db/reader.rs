@@ -15,12 +15,15 @@ use super::sqlite::{self, Reading};
 use super::tx::Snapshot;
 use crate::limits;
 
+mod apart;
 mod wait;
 
 pub(super) struct Readers {
     pool: Arc<Pool>,
     /// One permit per connection that may be open; closed with the database.
     permits: Arc<Semaphore>,
+    /// One for what runs beside the pool.
+    apart: Arc<Semaphore>,
     timeout: Duration,
     count: usize,
 }
@@ -40,6 +43,8 @@ struct State {
     closed: bool,
     /// Somebody waits for the end of the reads that run.
     awaited: bool,
+    /// The file is to be opened anew: what runs beside the pool breaks off.
+    renewed: bool,
 }
 
 /// Counts one read, from its permit to its connection's return.
@@ -70,6 +75,7 @@ impl Readers {
         Self {
             pool: Arc::new(pool),
             permits: Arc::new(Semaphore::new(count)),
+            apart: Arc::new(Semaphore::new(1)),
             timeout,
             count,
         }
@@ -158,16 +164,17 @@ impl Others {
     /// # Errors
     /// What `work` says, or that a read did not end in time.
     pub(super) fn without<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.pool.lock().renewed = true;
+        let result = self.alone(work);
+        self.pool.lock().renewed = false;
+        result
+    }
+
+    fn alone<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let all = u32::try_from(self.count).unwrap_or(u32::MAX);
         let permits = wait::until(self.permits.acquire_many(all), self.timeout);
-        // Closed already: no other read begins.
-        let closed = matches!(permits, Some(Err(_)));
-        let alone = if closed {
-            self.wait(|state| state.running > 0)
-        } else {
-            permits.is_some()
-        };
-        if !alone {
+        // With all permits, or closed already, no other read begins; what runs beside the pool has none.
+        if permits.is_none() || !self.wait(|state| state.running > 0) {
             return Err(Error::new(ErrorKind::Storage, "a read goes on for too long")
                 .with("waited_ms", self.timeout.as_millis())
                 .with_hint("a sync failed, and the database is opened anew once nobody reads"));

@@ -1,10 +1,12 @@
 //! The database where it meets the machine: kills, other processes, other users, full disks, files of any kind.
 
+mod backup;
 mod crash;
 #[cfg(target_os = "linux")]
 mod disk;
 mod faults;
 mod files;
+mod health;
 mod migrations;
 mod owners;
 #[cfg(all(feature = "postgres", feature = "test-util", unix))]

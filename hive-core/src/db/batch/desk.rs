@@ -327,7 +327,7 @@ impl<'c> Desk<'c> {
             }
             Ok(count)
         });
-        listed.map_or(true, |count| count != 1)
+        !listed.is_ok_and(|count| count == 1)
     }
 
     /// Ends whatever transaction is still open.

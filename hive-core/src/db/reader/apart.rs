@@ -10,7 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::super::contain::contained;
 use super::super::deadline::Deadline;
-use super::{Pool, Readers, Running, closed};
+use super::{Pool, Readers, Running, State, closed};
 use crate::db::sqlite;
 use crate::limits;
 
@@ -40,6 +40,9 @@ impl Readers {
         if self.permits.is_closed() {
             return Err(closed());
         }
+        if self.pool.lock().renewed {
+            return Err(renewed());
+        }
         let wanted = Arc::new(AtomicBool::new(true));
         let seen = Arc::clone(&wanted);
         let _wanted = Wanted(wanted);
@@ -51,6 +54,20 @@ impl Readers {
         })
         .await
         .map_err(|e| Error::new(ErrorKind::ShuttingDown, "the runtime stopped before the work ran").with_source(e))?
+    }
+}
+
+fn renewed() -> Error {
+    Error::new(
+        ErrorKind::Storage,
+        "the database is being opened anew after a failed sync",
+    )
+    .retryable()
+}
+
+impl State {
+    fn is_needed_alone(&self) -> bool {
+        self.closed || self.renewed
     }
 }
 
@@ -71,7 +88,7 @@ impl Pool {
         let over = move || {
             deadline.is_some_and(|deadline| deadline.left().is_zero())
                 || !still.load(Ordering::Relaxed)
-                || pool.lock().closed
+                || pool.lock().is_needed_alone()
         };
         conn.progress_handler(limits::DB_PROGRESS_OPS, Some(over))
             .map_err(|e| sqlite::error(e, "the work could not be given a deadline"))?;
@@ -80,6 +97,8 @@ impl Pool {
                 error
             } else if self.lock().closed {
                 closed().with_source(error)
+            } else if self.lock().renewed {
+                renewed().with_source(error)
             } else if !wanted.load(Ordering::Relaxed) {
                 Error::new(ErrorKind::Cancelled, "nobody waits for it any more").with_source(error)
             } else {
