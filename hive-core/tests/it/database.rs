@@ -2,6 +2,8 @@
 
 mod backup;
 mod crash;
+#[cfg(all(feature = "postgres", feature = "test-util"))]
+mod differential;
 #[cfg(target_os = "linux")]
 mod disk;
 mod faults;

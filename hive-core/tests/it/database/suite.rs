@@ -8,16 +8,13 @@ mod sets;
 mod values;
 mod wakes;
 
-use std::sync::Arc;
-
 use hive_core::db::{Cell, Db, Dialect, FromValue, Migration, Migrations, Options, Row, Value};
 use hive_errors::Result;
-use tempfile::TempDir;
 
 /// Where a database of one engine is made for a test.
 pub(crate) struct Place {
     options: Options,
-    _folder: Option<Arc<TempDir>>,
+    _folder: Option<Box<dyn std::any::Any + Send + Sync>>,
 }
 
 impl Place {
@@ -26,7 +23,17 @@ impl Place {
         let folder = tempfile::tempdir().unwrap();
         Self {
             options: Options::file(folder.path().join("hive.db")),
-            _folder: Some(Arc::new(folder)),
+            _folder: Some(Box::new(folder)),
+        }
+    }
+
+    /// A file in memory, for what only asks what is in it.
+    #[cfg(all(feature = "postgres", feature = "test-util"))]
+    pub(crate) fn sqlite_in_memory() -> Self {
+        let folder = hive_core::testing::memory_folder();
+        Self {
+            options: Options::file(folder.path().join("hive.db")),
+            _folder: Some(Box::new(folder)),
         }
     }
 
