@@ -4,12 +4,9 @@
 //! is handed from thread to thread, and what need not be waited for travels with what comes next: `BEGIN` and
 //! `SAVEPOINT` are sent together with the statement behind them.
 
-use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
-use futures_core::Stream;
 use hive_errors::{Error, ErrorKind, Result};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
@@ -21,72 +18,17 @@ use super::config::Config;
 use super::deadline::Deadline;
 use super::error::{self, Fate};
 use super::statements::Statements;
-use super::values::Bound;
 use crate::db::dialect;
 use crate::db::value::ToValue;
 use crate::limits;
 
-/// What runs when a commit is on disk.
-pub(in crate::db) type Hook = Box<dyn FnOnce() + Send>;
+mod answer;
+mod begin;
+mod commit;
+mod savepoint;
 
-/// How a transaction sees others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::db) enum Isolation {
-    /// As if transactions ran one after another; one that could not have is run again.
-    Serializable,
-    /// One snapshot for all statements.
-    RepeatableRead,
-    /// A snapshot for each statement.
-    ReadCommitted,
-}
-
-/// How a transaction begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::db) struct Begin {
-    pub(in crate::db) isolation: Isolation,
-    pub(in crate::db) writes: bool,
-    /// Acknowledged before it is on disk.
-    pub(in crate::db) relaxed: bool,
-    /// Statements have as long as the deadline allows, as migrations need.
-    pub(in crate::db) unhurried: bool,
-}
-
-impl Begin {
-    pub(in crate::db) const fn write() -> Self {
-        Self {
-            isolation: Isolation::Serializable,
-            writes: true,
-            relaxed: false,
-            unhurried: false,
-        }
-    }
-
-    pub(in crate::db) const fn read() -> Self {
-        Self {
-            isolation: Isolation::RepeatableRead,
-            writes: false,
-            relaxed: false,
-            unhurried: false,
-        }
-    }
-
-    fn sql(self) -> String {
-        let isolation = match self.isolation {
-            Isolation::Serializable => "SERIALIZABLE",
-            Isolation::RepeatableRead => "REPEATABLE READ",
-            Isolation::ReadCommitted => "READ COMMITTED",
-        };
-        let access = if self.writes { "WRITE" } else { "ONLY" };
-        let mut sql = format!("BEGIN ISOLATION LEVEL {isolation} READ {access}");
-        if self.relaxed {
-            sql.push_str("; SET LOCAL synchronous_commit = off");
-        }
-        if self.unhurried {
-            sql.push_str("; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0");
-        }
-        sql
-    }
-}
+use answer::{Answer, Stop, answer, bound};
+pub(in crate::db) use begin::{Begin, Hook, Isolation};
 
 /// A connection, used by one thread.
 pub(in crate::db) struct Link {
@@ -123,20 +65,6 @@ struct Mark {
 struct Doom {
     fate: Fate,
     error: Error,
-}
-
-/// Rows and how many the statement inserted, updated, deleted or found.
-struct Answer {
-    rows: Vec<Row>,
-    count: u64,
-}
-
-/// Why a statement did not come to its end.
-enum Stop {
-    /// The transaction could not be begun, or a savepoint not be set.
-    Ahead(tokio_postgres::Error),
-    Server(tokio_postgres::Error),
-    Ours(Error),
 }
 
 impl Link {
@@ -218,74 +146,6 @@ impl Link {
         Ok(usize::try_from(answer.count).unwrap_or(usize::MAX))
     }
 
-    /// As [`execute_set`](Self::execute_set), with the commit sent right behind it: nobody waits twice. Only
-    /// [`commit`](Self::commit), which has nothing left to do, or [`rollback`](Self::rollback) may follow.
-    ///
-    /// # Errors
-    /// Of both. `indeterminate` when the connection was lost without a word, because the commit was under way already.
-    pub(super) fn commit_set(&mut self, sql: &str, columns: &[Column<'_>]) -> Result<usize> {
-        let (left, ahead) = self.ready()?;
-        let known = self.statements.get(sql);
-        let Some(client) = &self.client else {
-            return Err(closed());
-        };
-        let all = async {
-            if has_ended(client).await {
-                return None;
-            }
-            let parameters = columns.iter().map(|column| column as &(dyn ToSql + Sync));
-            Some(tokio::join!(
-                biased;
-                client.batch_execute(&ahead),
-                answer(client, known, sql, parameters),
-                client.batch_execute("COMMIT"),
-            ))
-        };
-        let answers = self.wait(left.max(limits::DB_COMMIT_GRACE), all);
-        let (begun, answered, committed) = match answers {
-            Some(Some(answers)) => answers,
-            Some(None) => return Err(self.doom(Fate::Lost, gone())),
-            None => {
-                let error = self.doom(Fate::Lost, error::indeterminate("the server did not answer in time"));
-                return Err(error);
-            }
-        };
-        // Whatever came of it, no transaction is left at the server.
-        if let Some(transaction) = &mut self.transaction {
-            transaction.ahead.clear();
-            transaction.begun = false;
-        }
-        // The server answers in order, so what it says of one is true of none behind it.
-        let error = match (begun, answered, committed) {
-            (Ok(()), Ok((statement, answer)), Ok(())) => {
-                self.statements.put(sql, statement);
-                if let Some(transaction) = &mut self.transaction {
-                    transaction.committed = true;
-                }
-                return Ok(usize::try_from(answer.count).unwrap_or(usize::MAX));
-            }
-            (Err(source), _, _) if source.as_db_error().is_some() => self.failed(Stop::Ahead(source), sql),
-            (Ok(()), Err(Stop::Server(source)), _)
-                if source.as_db_error().is_none() && error::fate(&source) == Fate::Lost =>
-            {
-                self.doom(
-                    Fate::Lost,
-                    error::indeterminate("the connection was lost").with_source(source),
-                )
-            }
-            (Ok(()), Err(stop), _) => self.failed(stop, sql),
-            (Ok(()), Ok(_), Err(source)) => {
-                let (fate, error) = error::commit(source);
-                self.doom(fate, error)
-            }
-            (Err(source), _, _) => self.doom(
-                Fate::Lost,
-                error::indeterminate("the connection was lost").with_source(source),
-            ),
-        };
-        Err(error)
-    }
-
     /// Runs a text of many statements without parameters, such as a migration.
     ///
     /// # Errors
@@ -312,147 +172,6 @@ impl Link {
                 Err(self.failed(Stop::Server(source), sql))
             }
             None => Err(self.overdue()),
-        }
-    }
-
-    /// Marks a point to which the transaction can be undone.
-    pub(in crate::db) fn savepoint(&mut self) {
-        if let Some(transaction) = &mut self.transaction {
-            transaction.marks.push(Mark {
-                hooks: transaction.hooks.len(),
-            });
-            let depth = transaction.marks.len();
-            transaction.ahead.push(format!("SAVEPOINT hive_{depth}"));
-        }
-    }
-
-    /// Forgets the last savepoint and keeps what was done since.
-    ///
-    /// # Errors
-    /// What doomed the transaction since; it stays doomed.
-    pub(in crate::db) fn release(&mut self) -> Result<()> {
-        let Some(transaction) = &mut self.transaction else {
-            return Err(outside());
-        };
-        if let Some(doom) = &transaction.doom {
-            return Err(doom.error.echo());
-        }
-        let depth = transaction.marks.len();
-        transaction.marks.pop();
-        let savepoint = format!("SAVEPOINT hive_{depth}");
-        if transaction.ahead.last() == Some(&savepoint) {
-            transaction.ahead.pop();
-        } else {
-            transaction.ahead.push(format!("RELEASE {savepoint}"));
-        }
-        Ok(())
-    }
-
-    /// Undoes what was done since the last savepoint, and forgets it. An error that was the statement's own doing is
-    /// forgotten with it.
-    ///
-    /// # Errors
-    /// What doomed the transaction beyond that: a collision, a lost connection, a deadline.
-    pub(in crate::db) fn rollback_to(&mut self) -> Result<()> {
-        let Some(transaction) = &mut self.transaction else {
-            return Err(outside());
-        };
-        let depth = transaction.marks.len();
-        if let Some(mark) = transaction.marks.pop() {
-            transaction.hooks.truncate(mark.hooks);
-        }
-        match &transaction.doom {
-            Some(doom) if doom.fate != Fate::Failed => return Err(doom.error.echo()),
-            Some(_) | None => transaction.doom = None,
-        }
-        let savepoint = format!("SAVEPOINT hive_{depth}");
-        match transaction.ahead.iter().rposition(|ahead| *ahead == savepoint) {
-            // The server has not heard of it.
-            Some(unsent) => transaction.ahead.truncate(unsent),
-            None => transaction
-                .ahead
-                .push(format!("ROLLBACK TO {savepoint}; RELEASE {savepoint}")),
-        }
-        Ok(())
-    }
-
-    /// Runs `hook` after the commit, unless the part of the transaction that it belongs to is undone.
-    pub(in crate::db) fn on_commit(&mut self, hook: Hook) {
-        if let Some(transaction) = &mut self.transaction {
-            transaction.hooks.push(hook);
-        }
-    }
-
-    /// Commits, and hands out what is to run now. A transaction without statements is none.
-    ///
-    /// # Errors
-    /// What doomed the transaction, which is rolled back then; `conflict` for a constraint checked only now, and for a
-    /// collision; `indeterminate` when the commit was sent and no answer came.
-    pub(in crate::db) fn commit(&mut self) -> Result<Vec<Hook>> {
-        let Some(transaction) = &mut self.transaction else {
-            return Err(outside());
-        };
-        if let Some(doom) = &transaction.doom {
-            let error = doom.error.echo();
-            self.rollback();
-            return Err(error);
-        }
-        let hooks = std::mem::take(&mut transaction.hooks);
-        if !transaction.begun || transaction.committed {
-            self.transaction = None;
-            return Ok(hooks);
-        }
-        if transaction.deadline.has_passed() {
-            let error = self.overdue();
-            self.rollback();
-            return Err(error);
-        }
-        // What was undone must be undone before; savepoints that were only set or released need no word.
-        let undone = |ahead: &&String| ahead.starts_with("ROLLBACK");
-        let mut sql: String = transaction
-            .ahead
-            .iter()
-            .filter(undone)
-            .map(|ahead| format!("{ahead}; "))
-            .collect();
-        sql.push_str("COMMIT");
-        // Its outcome matters more than the deadline.
-        let limit = transaction.deadline.left().max(limits::DB_COMMIT_GRACE);
-        let Some(client) = &self.client else {
-            return Err(closed());
-        };
-        let committing = async {
-            if has_ended(client).await {
-                return None;
-            }
-            Some(client.batch_execute(&sql).await)
-        };
-        let outcome = self.wait(limit, committing);
-        let (fate, error) = match outcome {
-            Some(Some(Ok(()))) => {
-                self.transaction = None;
-                return Ok(hooks);
-            }
-            Some(Some(Err(source))) => error::commit(source),
-            Some(None) => (Fate::Lost, gone()),
-            None => (Fate::Lost, error::indeterminate("the server did not answer in time")),
-        };
-        let error = self.doom(fate, error);
-        Err(error)
-    }
-
-    /// Undoes the transaction, if there is one. A connection that cannot even do that is given up.
-    pub(in crate::db) fn rollback(&mut self) {
-        let Some(transaction) = self.transaction.take() else {
-            return;
-        };
-        if !transaction.begun || self.broken {
-            return;
-        }
-        let Some(client) = &self.client else { return };
-        let done = self.wait(limits::DB_CANCEL_TIMEOUT, client.batch_execute("ROLLBACK"));
-        if !matches!(done, Some(Ok(()))) {
-            self.broken = true;
         }
     }
 
@@ -504,6 +223,32 @@ impl Link {
                     self.statements.put(sql, statement);
                 }
                 Ok(answer)
+            }
+        }
+    }
+
+    /// A statement that the server knows, sent to it now if it does not yet.
+    fn prepared(&mut self, sql: &str) -> Result<Statement> {
+        let (left, ahead) = self.ready()?;
+        if let Some(known) = self.statements.get(sql) {
+            return Ok(known);
+        }
+        let Some(client) = &self.client else {
+            return Err(closed());
+        };
+        let text = dialect::postgres(sql);
+        let both = async { tokio::join!(biased; client.batch_execute(&ahead), client.prepare(&text)) };
+        match self.wait(left, both) {
+            None => Err(self.overdue()),
+            Some((Err(source), _)) => Err(self.failed(Stop::Ahead(source), sql)),
+            Some((Ok(()), Err(source))) => {
+                self.sent();
+                Err(self.failed(Stop::Server(source), sql))
+            }
+            Some((Ok(()), Ok(statement))) => {
+                self.sent();
+                self.statements.put(sql, statement.clone());
+                Ok(statement)
             }
         }
     }
@@ -631,79 +376,10 @@ impl std::fmt::Debug for Link {
     }
 }
 
-fn bound<'a>(params: &'a [&'a dyn ToValue]) -> impl ExactSizeIterator<Item = Bound<'a>> {
-    params.iter().map(|param| Bound(param.to_value()))
-}
-
-async fn answer<P, I>(
-    client: &Client,
-    known: Option<Statement>,
-    sql: &str,
-    params: I,
-) -> Result<(Statement, Answer), Stop>
-where
-    P: BorrowToSql,
-    I: ExactSizeIterator<Item = P>,
-{
-    let statement = match known {
-        Some(statement) => statement,
-        None => client.prepare(&dialect::postgres(sql)).await.map_err(Stop::Server)?,
-    };
-    if statement.params().len() != params.len() {
-        let error = Error::new(ErrorKind::Storage, "the number of values is not that of the parameters")
-            .terminal()
-            .with("values", params.len())
-            .with("parameters", statement.params().len())
-            .with("sql", dialect::one_line(sql))
-            .with_hint("correct the statement; it fails whenever it runs");
-        return Err(Stop::Ours(error));
-    }
-    let stream = client.query_raw(&statement, params).await.map_err(Stop::Server)?;
-    let mut stream = pin!(stream);
-    let mut rows = Vec::new();
-    let mut bytes = 0_usize;
-    while let Some(row) = next(stream.as_mut()).await {
-        let row = row.map_err(Stop::Server)?;
-        bytes = bytes.saturating_add(row.raw_size_bytes());
-        if bytes > limits::DB_ANSWER_BYTES_MAX {
-            let error = Error::new(ErrorKind::LimitReached, "the answer is larger than can be held")
-                .with("limit_bytes", limits::DB_ANSWER_BYTES_MAX)
-                .with("sql", dialect::one_line(sql))
-                .with_hint("read it in pages: WHERE key > ?1 ORDER BY key LIMIT …");
-            return Err(Stop::Ours(error));
-        }
-        rows.push(row);
-    }
-    let count = stream.rows_affected().unwrap_or_default();
-    Ok((statement, Answer { rows, count }))
-}
-
-async fn next<S: Stream>(mut stream: Pin<&mut S>) -> Option<S::Item> {
-    std::future::poll_fn(|cx| match stream.as_mut().poll_next(cx) {
-        Poll::Ready(item) => Poll::Ready(item),
-        Poll::Pending => Poll::Pending,
-    })
-    .await
-}
-
-/// Whether the connection has ended already: then it is known that nothing was committed.
-async fn has_ended(client: &Client) -> bool {
-    // Once for the runtime to look at the socket, once for the connection to read what is there.
-    tokio::task::yield_now().await;
-    tokio::task::yield_now().await;
-    client.is_closed()
-}
-
 fn outside() -> Error {
     Error::new(ErrorKind::Internal, "a statement was run outside a transaction")
 }
 
 fn closed() -> Error {
     Error::new(ErrorKind::ShuttingDown, "the database is closed")
-}
-
-/// Nothing was committed.
-fn gone() -> Error {
-    Error::new(ErrorKind::Storage, "the connection to the database was lost")
-        .with_hint("look at the database server's log; work goes on when it is back")
 }

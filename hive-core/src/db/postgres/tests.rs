@@ -3,9 +3,11 @@
 mod addresses;
 mod appends;
 mod bells;
+mod doubts;
 mod lanes;
 mod links;
 mod numbers;
+mod servers;
 
 use std::sync::Arc;
 use std::time::Duration;

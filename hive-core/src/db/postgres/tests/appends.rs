@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use hive_errors::ErrorKind;
 
+use super::super::error::Fate;
+use super::super::set::insert_and_commit;
 use super::super::{Appends, Begin, Lanes, column, insert_set};
 use super::{config, database, soon, writing};
 use crate::db::set::{Cell, Kind, Set};
@@ -102,6 +104,35 @@ fn a_set_keeps_every_kind_and_the_lack_of_a_value() {
         link.begin(Begin::write(), soon());
         let error = insert_set(&mut link, &EVENTS, &[bad]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    }
+}
+
+#[test]
+fn a_commit_does_not_overtake_the_statement_it_is_sent_with() {
+    let url = database();
+    tables(&url);
+    let mut link = writing(&url);
+    // The first time, when the server does not know the statement yet, and the second, when it does.
+    for key in [1, 2] {
+        link.begin(Begin::write(), soon());
+        insert_set(&mut link, &EVENTS, &[event(key)]).unwrap();
+        assert_eq!(
+            insert_and_commit(&mut link, &OTHERS, &[vec![Cell::Int(key)]]).unwrap(),
+            1
+        );
+        link.commit().unwrap();
+        // What fails takes the rest of its transaction with it.
+        link.begin(Begin::write(), soon());
+        insert_set(&mut link, &OTHERS, &[vec![Cell::Int(key + 10)]]).unwrap();
+        let error = insert_and_commit(&mut link, &EVENTS, &[event(key)]).unwrap_err();
+        assert_eq!((error.kind(), link.fate()), (ErrorKind::Conflict, Some(Fate::Failed)));
+        assert_eq!(link.commit().map(|_| ()).unwrap_err().kind(), ErrorKind::Conflict);
+    }
+    link.begin(Begin::read(), soon());
+    for table in ["event", "other"] {
+        let rows = link.query(&format!("SELECT k FROM {table} ORDER BY k"), &[]).unwrap();
+        let keys: Vec<Value<'_>> = rows.iter().map(|row| column(row, 0).unwrap()).collect();
+        assert_eq!(keys, [Value::Int(1), Value::Int(2)], "{table}");
     }
 }
 
