@@ -44,11 +44,7 @@ mod wakes;
 mod house;
 mod guard;
 mod sqlite;
-#[cfg(any(test, feature = "postgres"))]
-#[cfg_attr(
-    not(feature = "postgres"),
-    expect(dead_code, reason = "SQLite takes the text as it is")
-)]
+#[cfg(feature = "postgres")]
 mod dialect;
 #[cfg(feature = "postgres")]
 mod postgres;
