@@ -5,11 +5,12 @@
 //! up when the pipe closes. Where a program is missing, the error names it and the package that brings it, and the test fails;
 //! `.ci/test` installs what is missing and starts one server of each kind for the whole run.
 //!
-//! [`Proxy`] stands between a client and a server and cuts, delays or holds back what they say. [`folder`] and [`memory_folder`] are
+//! [`TestDb`] is a temporary database of either engine. [`Proxy`] stands between a client and a server and cuts, delays or holds back what they say. [`folder`] and [`memory_folder`] are
 //! temporary folders.
 //!
 //! Everything here blocks its thread and is meant for tests; there is nothing in it for production.
 
+mod database;
 mod folder;
 mod nats;
 mod postgres;
@@ -21,6 +22,7 @@ mod service;
 mod wait;
 mod warden;
 
+pub use database::TestDb;
 pub use folder::{Folder, folder, memory_folder};
 pub use nats::Nats;
 pub use postgres::{Postgres, PostgresOptions};

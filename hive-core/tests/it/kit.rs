@@ -1,5 +1,6 @@
 //! The testing kit itself: servers that answer, and are gone whatever happens to the test.
 
+mod databases;
 mod folders;
 mod nats;
 mod postgres;
