@@ -112,6 +112,7 @@ cases! {
     }
     schema {
         up_down_and_what_is_pending,
+        many_start_at_once,
         newer_and_edited_schemas_are_refused,
         a_failed_migration_leaves_nothing,
         an_engine_may_have_a_text_of_its_own,

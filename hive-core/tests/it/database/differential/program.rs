@@ -185,10 +185,10 @@ fn row(set: usize) -> impl Strategy<Value = Vec<Cell>> {
 /// A row of several. What cannot be stored at all is refused before a set is sent to a server, and by a file when its turn comes
 /// after rows that may fail first: so it comes alone.
 fn one_of_many(row: Vec<Cell>) -> Vec<Cell> {
-    let storable = |cell| match cell {
-        Cell::Real(number) if number.is_nan() => Cell::Null,
-        Cell::Text(text) if text.contains('\0') => Cell::Null,
-        cell => cell,
+    let storable = |cell: Cell| {
+        let nan = matches!(&cell, Cell::Real(number) if number.is_nan());
+        let nul = matches!(&cell, Cell::Text(text) if text.contains('\0'));
+        if nan || nul { Cell::Null } else { cell }
     };
     row.into_iter().map(storable).collect()
 }

@@ -1,5 +1,8 @@
-use hive_core::db::{Db, Migration, Migrations};
+use std::sync::Arc;
+
+use hive_core::db::{Db, Dialect, Migration, Migrations};
 use hive_errors::{ErrorKind, Result};
+use tokio::task::JoinSet;
 
 use super::{Place, fork};
 
@@ -84,6 +87,32 @@ pub(super) async fn up_down_and_what_is_pending(place: Place) {
     // What the code does not know is left alone.
     let db = place.open(&[&TAGS]).await.unwrap();
     assert_eq!(versions(&db).await.len(), 3);
+}
+
+pub(super) async fn many_start_at_once(place: Place) {
+    let place = Arc::new(place);
+    let mut starts = JoinSet::new();
+    for _ in 0..8 {
+        let place = Arc::clone(&place);
+        starts.spawn(async move { place.open(&[&SECOND, &TAGS]).await });
+    }
+    // What is open stays so until all have tried.
+    let (opened, refused): (Vec<_>, Vec<_>) = starts.join_all().await.into_iter().partition(Result::is_ok);
+    let opened: Vec<Db> = opened.into_iter().map(Result::unwrap).collect();
+    // A file has one owner; a server's database has many, of whom one made the schema.
+    let owners = match opened[0].dialect() {
+        Dialect::Sqlite => 1,
+        Dialect::Postgres => 8,
+        other => panic!("a dialect of which these tests know nothing: {other:?}"),
+    };
+    assert_eq!((opened.len(), refused.len()), (owners, 8 - owners), "{refused:?}");
+    for error in refused.into_iter().map(Result::unwrap_err) {
+        assert_eq!(error.kind(), ErrorKind::DatabaseLocked, "{error:?}");
+    }
+    for db in &opened {
+        assert_eq!((versions(db).await.len(), pending(db).await.len()), (3, 0));
+        assert_eq!(titles(db).await.unwrap(), []);
+    }
 }
 
 pub(super) async fn newer_and_edited_schemas_are_refused(place: Place) {
