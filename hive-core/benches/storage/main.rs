@@ -157,6 +157,7 @@ fn postgres(runtime: &Runtime, figures: &mut Figures, loads: &[Load], rounds: us
     let bench = server::Bench::open(runtime);
     for _ in 0..rounds {
         figures.record(SYNCS, disk::syncs_per_s(SPAN), "syncs/s");
+        bench.empty(runtime);
         for &load in loads {
             bench.writes(runtime, figures, load);
         }

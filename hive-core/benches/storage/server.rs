@@ -17,7 +17,9 @@ use crate::{INSERT, READERS, TABLE, WRITERS_BESIDE, load, writes};
 /// Rows that are there when reads are measured: more than any cache in front of them holds.
 const ROWS_READ: i64 = 100_000;
 /// Turns that each contestant gets in a round: as there are more of them than on SQLite, fewer.
-const SLICES: usize = 3;
+const SLICES: usize = 2;
+/// As many as the bare pool has.
+const CONNECTIONS: usize = 32;
 
 /// The contestants, in the order in which they are measured.
 const CONTESTANTS: [&str; 7] = [
@@ -45,8 +47,10 @@ pub(crate) struct Bench {
     append: Db,
     closure: Db,
     committed: Db,
-    /// The database of the reads through [`Db`], and of the bare ones.
-    reads: [String; 2],
+    reads: Db,
+    /// What writes beside the bare reads, and the database of both.
+    beside_reads: Sets,
+    bare_reads: String,
     urls: Vec<String>,
     server: Postgres,
 }
@@ -61,14 +65,15 @@ impl Bench {
         };
         let own = || {
             let url = server.database();
-            (open(runtime, &url), url)
+            (open(runtime, &url, CONNECTIONS), url)
         };
         let (naive, pool, sets, two_sets) = (bare(), bare(), bare(), bare());
         let ((append, appended), (closure, written), (committed, loosely)) = (own(), own(), own());
-        let reads = [
-            fill(runtime, server.database(), true),
-            fill(runtime, server.database(), false),
-        ];
+        let (own_reads, bare_reads) = (server.database(), bare());
+        let reads = open(runtime, &own_reads, CONNECTIONS);
+        for url in [&own_reads, &bare_reads] {
+            fill(runtime, url);
+        }
         Self {
             naive: Pool::naive(runtime, &naive),
             pool: Pool::wide(runtime, &pool),
@@ -78,6 +83,8 @@ impl Bench {
             closure,
             committed,
             reads,
+            beside_reads: Sets::open(runtime, &bare_reads, 1),
+            bare_reads,
             urls: vec![naive, pool, sets, two_sets, appended, written, loosely],
             server,
         }
@@ -85,10 +92,6 @@ impl Bench {
 
     /// One round of a load.
     pub(crate) fn writes(&self, runtime: &Runtime, figures: &mut Figures, load: Load) {
-        // Each begins with an empty table.
-        for url in &self.urls {
-            bare_server::sql(runtime, url, "TRUNCATE item");
-        }
         let alone = Load { writers: 1, ..load };
         let slices = contest(
             SLICES,
@@ -107,67 +110,81 @@ impl Bench {
         }
     }
 
-    /// One round of reads, through [`Db`] and bare.
-    pub(crate) fn reads(&self, runtime: &Runtime, figures: &mut Figures, span: Duration) {
-        let beside = Load {
-            span,
-            ..load(WRITERS_BESIDE, 200)
-        };
-        for readers in READERS {
-            let reading = Load {
-                writers: readers,
-                ..beside
-            };
-            let [own, bare] = &self.reads;
-            let db = open(runtime, own);
-            let (writing, reader) = (db.clone(), db.clone());
-            let measured = while_written(
-                runtime,
-                beside,
-                move |made, bytes| {
-                    let db = writing.clone();
-                    Box::pin(async move { append(&db, made, bytes).await })
-                },
-                || {
-                    measure(runtime, reading, move |count| {
-                        let db = reader.clone();
-                        let wanted = wanted(count);
-                        async move {
-                            let found = db
-                                .read(move |db| {
-                                    db.query_one("SELECT body FROM item WHERE made = ?1", &[&wanted], |row| {
-                                        row.get::<Vec<u8>>(0)
-                                    })
-                                })
-                                .await
-                                .unwrap();
-                            assert_eq!(found.len(), 200);
-                        }
-                    })
-                },
-            );
-            runtime.block_on(db.close()).unwrap();
-            record(figures, "db.postgres", readers, &measured);
-
-            let sets = Sets::open(runtime, bare, 1);
-            let pool = Pool::readers(runtime, bare, readers);
-            let measured = while_written(runtime, beside, sets.writer(), || {
-                measure(runtime, reading, move |count| {
-                    let pool = pool.clone();
-                    async move { assert_eq!(pool.read(wanted(count)).await.len(), 200) }
-                })
-            });
-            sets.close(runtime);
-            record(figures, "raw.postgres", readers, &measured);
+    /// Empties the tables for the next round.
+    pub(crate) fn empty(&self, runtime: &Runtime) {
+        for url in &self.urls {
+            bare_server::sql(runtime, url, "TRUNCATE item");
         }
     }
 
+    /// One round of reads, through [`Db`] and bare.
+    pub(crate) fn reads(&self, runtime: &Runtime, figures: &mut Figures, span: Duration) {
+        for readers in READERS {
+            let beside = |span| Load {
+                span,
+                ..load(WRITERS_BESIDE, 200)
+            };
+            let pool = Pool::readers(runtime, &self.bare_reads, readers);
+            // What connects at first is no part of a read.
+            self.read(runtime, readers, beside(span / 4));
+            let own = self.read(runtime, readers, beside(span));
+            self.read_bare(runtime, &pool, readers, beside(span / 4));
+            let bare = self.read_bare(runtime, &pool, readers, beside(span));
+            record(figures, "db.postgres", readers, &own);
+            record(figures, "raw.postgres", readers, &bare);
+        }
+    }
+
+    fn read(&self, runtime: &Runtime, readers: usize, beside: Load) -> Measured {
+        let reading = Load {
+            writers: readers,
+            ..beside
+        };
+        let (writing, reader) = (self.reads.clone(), self.reads.clone());
+        let write = move |made, bytes| -> WriteFuture {
+            let db = writing.clone();
+            Box::pin(async move { append(&db, made, bytes).await })
+        };
+        while_written(runtime, beside, write, || {
+            measure(runtime, reading, move |count| {
+                let db = reader.clone();
+                let wanted = wanted(count);
+                async move {
+                    let found = db
+                        .read(move |db| {
+                            db.query_one("SELECT body FROM item WHERE made = ?1", &[&wanted], |row| {
+                                row.get::<Vec<u8>>(0)
+                            })
+                        })
+                        .await
+                        .unwrap();
+                    assert_eq!(found.len(), 200);
+                }
+            })
+        })
+    }
+
+    fn read_bare(&self, runtime: &Runtime, pool: &Pool, readers: usize, beside: Load) -> Measured {
+        let reading = Load {
+            writers: readers,
+            ..beside
+        };
+        let pool = pool.clone();
+        while_written(runtime, beside, self.beside_reads.writer(), || {
+            measure(runtime, reading, move |count| {
+                let pool = pool.clone();
+                async move { assert_eq!(pool.read(wanted(count)).await.len(), 200) }
+            })
+        })
+    }
+
     pub(crate) fn close(self, runtime: &Runtime) {
-        for db in [&self.append, &self.closure, &self.committed] {
+        for db in [&self.append, &self.closure, &self.committed, &self.reads] {
             runtime.block_on(db.close()).unwrap();
         }
         self.sets.close(runtime);
         self.two_sets.close(runtime);
+        self.beside_reads.close(runtime);
         // The rest of the connections end with the server's.
         drop((self.naive, self.pool));
         runtime.block_on(tokio::task::yield_now());
@@ -194,10 +211,9 @@ pub(crate) fn ratios(figures: &mut Figures, load: Load) {
     );
 }
 
-fn open(runtime: &Runtime, url: &str) -> Db {
-    runtime
-        .block_on(Db::open(Options::postgres(url).migrations(&ITEMS)))
-        .unwrap()
+fn open(runtime: &Runtime, url: &str, connections: usize) -> Db {
+    let options = Options::postgres(url).migrations(&ITEMS).connections(connections);
+    runtime.block_on(Db::open(options)).unwrap()
 }
 
 async fn append(db: &Db, made: i64, bytes: usize) {
@@ -226,20 +242,14 @@ fn closures(runtime: &Runtime, db: &Db, asked: Write, load: Load) -> Measured {
     })
 }
 
-/// A database with rows to read, as [`Db`] makes it or bare.
-fn fill(runtime: &Runtime, url: String, own: bool) -> String {
-    if own {
-        runtime.block_on(open(runtime, &url).close()).unwrap();
-    } else {
-        bare_server::make_table(runtime, &url);
-    }
+/// Rows to read.
+fn fill(runtime: &Runtime, url: &str) {
     let rows = format!(
         "INSERT INTO item (made, body) SELECT made, decode(repeat('07', 200), 'hex') FROM generate_series(0, {}) AS made; \
          ANALYZE item",
         ROWS_READ - 1
     );
-    bare_server::sql(runtime, &url, &rows);
-    url
+    bare_server::sql(runtime, url, &rows);
 }
 
 /// Far apart, so that no two in a row share a page.

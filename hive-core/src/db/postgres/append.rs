@@ -1,13 +1,13 @@
 //! Appends: rows of many callers, gathered while others are on their way, inserted as sets and committed together.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use hive_errors::{Error, ErrorKind, Result};
 use tokio::sync::{Semaphore, oneshot};
 
-use super::deadline::Deadline;
+use super::deadline::{Deadline, now};
 use super::error::Fate;
 use super::lanes::{Lanes, Shared, Work};
 use super::line::{Entry, closed};
@@ -28,6 +28,8 @@ struct Desk {
     /// One permit per free place.
     places: Semaphore,
     state: Mutex<State>,
+    /// Signalled when as many wait as a flight lingers for.
+    gathered: Condvar,
 }
 
 #[derive(Default)]
@@ -35,6 +37,14 @@ struct State {
     waiting: VecDeque<Row>,
     /// Works that are in line or run and will look at what waits.
     flights: usize,
+    /// Rows that were taken and are not answered yet.
+    aloft: usize,
+    /// How many append at a time, as far as was seen of late.
+    parties: usize,
+    /// How long a flight takes of late, from take-off to the answer.
+    usual: Duration,
+    /// How many must wait for those who linger to go on.
+    wanted: usize,
 }
 
 struct Row {
@@ -60,6 +70,7 @@ impl Appends {
                 limit,
                 places: Semaphore::new(limits::DB_QUEUE),
                 state: Mutex::default(),
+                gathered: Condvar::new(),
             }),
         }
     }
@@ -115,6 +126,11 @@ impl Desk {
         state.waiting.push_back(row);
         let another = state.flights < limits::DB_FLIGHTS;
         state.flights += usize::from(another);
+        let complete = state.wanted > 0 && state.waiting.len() >= state.wanted;
+        drop(state);
+        if complete {
+            self.gathered.notify_all();
+        }
         another
     }
 
@@ -124,17 +140,45 @@ impl Desk {
             desk: Arc::clone(self),
             deadline: Deadline::after(self.limit),
             rows: Vec::new(),
+            begun: now(),
             apart: false,
         };
         self.lanes.submit(Box::new(flight), entry);
     }
 
-    /// A flight is over; whether another is needed, which is counted then.
-    fn land(&self) -> bool {
+    /// A flight is over, with so many rows that were not answered; whether another is needed, which is counted then.
+    fn land(&self, lost: usize) -> bool {
         let mut state = self.lock();
+        state.aloft = state.aloft.saturating_sub(lost);
         let more = !state.waiting.is_empty();
         state.flights -= usize::from(!more);
         more
+    }
+
+    /// Waits a little for those who are expected: whoever was answered just now comes back at once, and a commit costs the same
+    /// for one as for all. Nobody is expected beside a lone writer, who therefore never waits.
+    fn gather(&self) {
+        let mut state = self.lock();
+        let wanted = state.parties.saturating_sub(state.aloft).min(limits::DB_BATCH);
+        if state.waiting.len() >= wanted {
+            return;
+        }
+        let at_most = (state.usual / limits::DB_LINGER_SHARE).min(limits::DB_LINGER_MAX);
+        state.wanted = wanted;
+        let few = |state: &mut State| state.waiting.len() < wanted;
+        let waited = self.gathered.wait_timeout_while(state, at_most, few);
+        (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.wanted = 0;
+    }
+
+    /// Rows are about to be answered.
+    fn observe(&self, rows: usize, took: Duration) {
+        let mut state = self.lock();
+        let seen = state.aloft + state.waiting.len();
+        // More are believed at once, fewer only by and by: those between an answer and their next row are not seen.
+        state.parties = seen.max((state.parties * 7 + seen) / 8);
+        state.usual = (state.usual * 7 + took) / 8;
+        state.aloft = state.aloft.saturating_sub(rows);
     }
 
     /// The oldest that wait, not more than one commit should hold.
@@ -151,6 +195,7 @@ impl Desk {
         });
         let count = count.count().max(1).min(state.waiting.len());
         let taken: Vec<Row> = state.waiting.drain(..count).collect();
+        state.aloft += count;
         drop(state);
         self.places.add_permits(count);
         taken
@@ -167,6 +212,8 @@ struct Flight {
     desk: Arc<Desk>,
     deadline: Deadline,
     rows: Vec<Row>,
+    /// When the rows were taken.
+    begun: Instant,
     /// Whether rows must be told apart, because one of them is refused.
     apart: bool,
 }
@@ -193,7 +240,9 @@ impl Work for Flight {
             row.refused = None;
         }
         if self.rows.is_empty() {
+            self.desk.gather();
             self.rows = self.desk.take(limits::DB_BATCH);
+            self.begun = now();
             // Rows of one set stand together, each set's in the order they came.
             self.rows.sort_by_key(|row| std::ptr::from_ref(row.set).addr());
         }
@@ -229,6 +278,10 @@ impl Work for Flight {
 
 impl Flight {
     fn answer(&mut self, outcome: &Result<()>) {
+        if self.rows.is_empty() {
+            return;
+        }
+        self.desk.observe(self.rows.len(), self.begun.elapsed());
         for row in std::mem::take(&mut self.rows) {
             let result = match (outcome, row.refused) {
                 (Err(error), _) => Err(error.echo()),
@@ -255,7 +308,7 @@ impl Flight {
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        if self.desk.land() {
+        if self.desk.land(self.rows.len()) {
             // A lane that panics will not look at the line again.
             let entry = if std::thread::panicking() {
                 Entry::New
