@@ -32,7 +32,7 @@
 //! let bus_in_tx = bus.clone();
 //! db.write(move |tx| {
 //!     // … the order's own row …
-//!     bus_in_tx.publish_in(tx, shipped)
+//!     bus_in_tx.publish_in(tx, shipped.clone())
 //! })
 //! .await?;
 //!

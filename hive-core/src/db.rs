@@ -149,18 +149,22 @@ impl Db {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Runs `work` in the writer's next commit and returns its value once that commit is on disk.
+    /// Runs `work` in a transaction and returns its value once the commit that holds it is on disk.
     ///
     /// Closures come to the same end as if they had run one after another, on SQLite in the order they were queued. One that
     /// fails or panics undoes only itself. One that waits for this database would wait for ever: it gets `invalid-input`
-    /// instead. PostgreSQL may have to run a closure again because of what others wrote, so it must have no effect but on
-    /// its `tx`.
+    /// instead.
+    ///
+    /// A closure may be run again, when its first run was undone because of what others wrote or because another of the same
+    /// batch failed, so it must have no effect but on its `tx`; what is to happen once belongs into [`Tx::on_commit`].
     ///
     /// # Errors
     /// Whatever `work` returns; `panic` with what it said when it panicked; `overloaded` when the queue stayed full for the
     /// write timeout (nothing was written); `shutting-down` after [`Db::close`]; `storage`, `disk-full` and the like when
     /// the commit failed. Nothing of a failed commit is in the database; only when it was the sync that failed may a crash
-    /// before the next commit bring it back.
+    /// before the next commit bring it back. On PostgreSQL also `conflict`, retryable, when the closure collided with others
+    /// too often; `breaker-open` while the server is known to be away; and `indeterminate` when the connection was lost
+    /// during the commit: then nobody knows whether it took place.
     ///
     /// # Cancel safety
     /// Dropped before it was queued, nothing happens. Dropped later, the write still commits and only its answer is lost:

@@ -226,7 +226,9 @@ proptest! {
 
     #[test]
     fn what_was_rewritten_stays_so(sql in text()) {
-        // `TEXT` would be given its collation twice, and identity columns theirs, were they not recognised.
+        // `TEXT` would be given its collation twice, and identity columns theirs, were they not recognised. A parameter stands
+        // apart from what is before and behind it: `$1` next to a name is a part of the name.
+        let sql = sql.replace("?1", " ?1 ");
         let once = postgres(&sql).into_owned();
         prop_assert_eq!(postgres(&once), once.as_str());
     }

@@ -119,11 +119,13 @@ fn expect(table: &mut BTreeMap<i64, i64>, ops: &[Op], end: End) -> Option<ErrorK
     };
     let mut doomed = false;
     for op in ops {
-        if doomed {
-            failed = Some(ErrorKind::Conflict);
-            break;
-        }
         match *op {
+            // It takes no notice of being refused either.
+            Op::Ignore(_) if doomed => continue,
+            _ if doomed => {
+                failed = Some(ErrorKind::Conflict);
+                break;
+            }
             Op::Ignore(id) if table.contains_key(&id) => doomed = true,
             Op::Insert(id) if table.contains_key(&id) => failed = Some(ErrorKind::Conflict),
             Op::Fill(id) if (id..id + 3).any(|id| table.contains_key(&id)) => failed = Some(ErrorKind::Conflict),
