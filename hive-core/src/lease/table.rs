@@ -223,7 +223,8 @@ pub(super) fn release_at(tx: &mut Tx<'_>, now: Moment, lease: &Lease) -> Result<
 }
 
 /// Refuses to go on when the lease is no longer the caller's. What the transaction writes, before or after this call,
-/// commits only while nobody else has taken the lease: on PostgreSQL whoever wants it waits for the commit.
+/// commits only while nobody else has taken the lease: on PostgreSQL whoever wants it waits for the commit, and when this
+/// process stands still before it, until the server ends a transaction that has been idle for too long.
 ///
 /// # Errors
 /// `lease-lost`; what [`Tx::query`](Snapshot::query) returns.
