@@ -131,7 +131,7 @@ pub struct Write {
 }
 
 impl Write {
-    /// Acknowledged means on disk. What [`Db::write`] asks for.
+    /// Acknowledged means on disk. What [`Db::write`](super::Db::write) asks for.
     pub const fn durable() -> Self {
         Self {
             relaxed: false,
