@@ -33,6 +33,24 @@
 //! in one closure. Because closures share a transaction, none may end it: `COMMIT` and its kin, savepoints, settings and
 //! attached files are refused, and so is what would undo the others' work (`OR ROLLBACK`, foreign keys checked at commit).
 
+//!
+//! # Where the engines differ
+//!
+//! Whatever a closure can see is the same on both, but for these, which a program that is to run on both keeps clear of:
+//!
+//! - **Parameters.** On PostgreSQL each has one type throughout its statement, and it must be that of its column: bind it twice
+//!   rather than use it as a number here and as text there, and `CAST` one whose type nothing tells.
+//! - **Order.** Without `ORDER BY`, also in what `RETURNING` returns, it is any. NULL stands first on SQLite and last on
+//!   PostgreSQL unless `NULLS FIRST` or `NULLS LAST` says so.
+//! - **Keys.** Generated ones are unique and grow on both. On PostgreSQL a key that was given does not move the counter, and an
+//!   undone closure leaves a gap: give keys always or never.
+//! - **Arithmetic.** A sum of integers is `numeric` on PostgreSQL: `CAST` it. What is too large for an integer is an error on both;
+//!   what is too large for a real is infinity on SQLite and an error on PostgreSQL. `LIKE` tells case on PostgreSQL.
+//! - **Size.** An indexed text may have some 2,700 bytes on PostgreSQL; a larger one is `payload-too-large`.
+//! - **Commits.** A connection that is lost during the commit leaves it unknown whether it took place: `indeterminate`, which SQLite
+//!   does not know. Row locks and collisions are PostgreSQL's alone; they cost time, not results.
+//! - **Wake-ups.** Who begins to listen on PostgreSQL is woken once when the connection is there.
+
 // In reading order: each uses only those above it, and what this page itself defines.
 mod contain;
 mod deadline;

@@ -179,6 +179,16 @@ impl Set {
                         .with("found", cell.kind().map_or("null", Kind::name)),
                 );
             }
+            let unfit = match cell {
+                Cell::Real(number) if number.is_nan() => Some("NaN is not a number"),
+                Cell::Text(text) if text.contains('\0') => Some("a text cannot hold NUL"),
+                Cell::Null | Cell::Int(_) | Cell::Real(_) | Cell::Text(_) | Cell::Blob(_) => None,
+            };
+            if let Some(unfit) = unfit {
+                return Err(Error::new(ErrorKind::InvalidInput, unfit)
+                    .with("table", self.table)
+                    .with("column", column));
+            }
         }
         Ok(())
     }

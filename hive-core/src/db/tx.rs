@@ -265,7 +265,8 @@ impl<'a> Tx<'a> {
         }
     }
 
-    /// Runs one statement and returns how many rows it inserted, updated or deleted. The statement is prepared once.
+    /// Runs one statement and returns how many rows it inserted, updated or deleted, or returned if it returns any. The
+    /// statement is prepared once.
     ///
     /// # Errors
     /// `conflict` when a constraint refuses the row; `invalid-input` for a value that cannot be stored, and for a statement

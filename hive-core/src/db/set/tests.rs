@@ -44,6 +44,18 @@ fn a_row_that_does_not_fit_is_refused_by_name() {
 }
 
 #[test]
+fn what_no_engine_keeps_is_refused_before_anything_is_written() {
+    for (set, row) in [
+        (&PLAIN, [Cell::Real(f64::NAN), Cell::Null]),
+        (&HITS, [Cell::Int(1), Cell::from("a\0b")]),
+    ] {
+        let error = set.check(&row).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+        assert!(error.field("column").is_some());
+    }
+}
+
+#[test]
 fn cells_hold_what_values_hold() {
     assert_eq!(Cell::of(&7_u32), Cell::Int(7));
     assert_eq!(Cell::of("text"), Cell::from("text"));

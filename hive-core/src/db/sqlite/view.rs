@@ -50,7 +50,16 @@ impl<'a> View<'a> {
 
     pub(in crate::db) fn execute(&self, sql: &str, params: &[&dyn ToValue]) -> Result<usize> {
         let mut statement = self.prepare(sql)?;
-        statement.execute(value::bind(params)).map_err(|e| self.failed(e, sql))
+        if statement.column_count() == 0 {
+            return statement.execute(value::bind(params)).map_err(|e| self.failed(e, sql));
+        }
+        // What it returns is not wanted, only how much.
+        let mut rows = statement.query(value::bind(params)).map_err(|e| self.failed(e, sql))?;
+        let mut count = 0;
+        while rows.next().map_err(|e| self.failed(e, sql))?.is_some() {
+            count += 1;
+        }
+        Ok(count)
     }
 
     /// Several statements without parameters, as migrations have them.

@@ -23,7 +23,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, Test
 use super::suite::Place;
 
 /// What a run looks at unless told otherwise: less than a minute of a small machine that is busy with other tests.
-const PROGRAMS: u64 = 4_000;
+const PROGRAMS: u64 = 10_000;
 /// As many as a small machine has cores for, with a database of each engine each.
 const LANES: u64 = 4;
 

@@ -85,6 +85,7 @@ cases! {
     values {
         every_value_comes_back_as_it_was,
         what_cannot_be_stored_is_refused,
+        what_does_not_fit_its_column_is_refused,
         types_of_the_house_come_back,
         text_sorts_by_its_bytes,
         a_column_of_another_type_is_told,
@@ -106,6 +107,7 @@ cases! {
         many_writers_lose_nothing,
         counters_do_not_lose_increments,
         generated_keys_are_told,
+        what_is_returned_is_counted,
         rows_stop_when_told_to,
         the_time_goes_on,
         a_closed_database_says_so,

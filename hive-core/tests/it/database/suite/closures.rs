@@ -194,6 +194,18 @@ pub(super) async fn counters_do_not_lose_increments(place: Place) {
     assert_eq!(size.await.unwrap(), 80);
 }
 
+pub(super) async fn what_is_returned_is_counted(place: Place) {
+    let db = place.db().await;
+    let counts = db.write(|tx| {
+        let three = tx.execute("INSERT INTO tally (n) VALUES (1), (2), (3) RETURNING id", &[])?;
+        let two = tx.execute("UPDATE tally SET n = n + 10 WHERE n < 3 RETURNING n", &[])?;
+        let none = tx.execute("DELETE FROM tally WHERE n = 99 RETURNING id", &[])?;
+        let all = tx.execute("SELECT id FROM tally", &[])?;
+        Ok((three, two, none, all))
+    });
+    assert_eq!(counts.await.unwrap(), (3, 2, 0, 3));
+}
+
 pub(super) async fn generated_keys_are_told(place: Place) {
     let db = place.db().await;
     const TALLY: &str = "INSERT INTO tally (n) VALUES (?1) RETURNING id";

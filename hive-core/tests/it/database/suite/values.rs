@@ -243,3 +243,15 @@ pub(super) async fn a_column_of_another_type_is_told(place: Place) {
     let expected = expected.map(|(column, found)| (ErrorKind::Corrupt, column.to_owned(), found.to_owned()));
     assert_eq!(wrong.await.unwrap(), expected);
 }
+
+pub(super) async fn what_does_not_fit_its_column_is_refused(place: Place) {
+    let db = place.db().await;
+    for sql in [
+        "INSERT INTO thing (id, name, size) VALUES (1, 'a', 9223372036854775807 * 2)",
+        "INSERT INTO thing (id, name, size) VALUES (1, 'a', 'many')",
+    ] {
+        let error = db.write(move |tx| tx.execute(sql, &[])).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{sql}: {error:?}");
+    }
+    assert_eq!(super::things(&db).await, 0);
+}
