@@ -303,7 +303,7 @@ pub(super) fn error(source: rusqlite::Error, doing: &'static str) -> Error {
             }
             ErrorCode::DatabaseCorrupt => Error::new(ErrorKind::Corrupt, doing),
             ErrorCode::OperationInterrupted => Error::new(ErrorKind::Timeout, "the query took longer than its limit"),
-            ErrorCode::ConstraintViolation if failure.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_DATATYPE => {
+            ErrorCode::ConstraintViolation if failure.extended_code == ffi::SQLITE_CONSTRAINT_DATATYPE => {
                 Error::new(ErrorKind::InvalidInput, "a value is not of its column's type")
             }
             ErrorCode::ConstraintViolation => Error::new(ErrorKind::Conflict, "a constraint refuses the row"),
