@@ -165,7 +165,6 @@ impl Write {
         self.read_committed
     }
 
-    #[cfg(feature = "postgres")]
     pub(super) const fn is_relaxed(self) -> bool {
         self.relaxed
     }

@@ -9,7 +9,6 @@ use rusqlite::{Connection, Statement};
 use super::super::contain::contained;
 use super::super::guard::{Guard, Scope};
 use super::super::house::House;
-use super::super::options::Write;
 use super::super::queue::Queue;
 use super::super::sqlite;
 use super::super::tx::{Hook, Snapshot, Tx};
@@ -182,7 +181,7 @@ impl<'c> Desk<'c> {
         if works.front().is_some_and(|work| work.is_alone()) {
             sqlite::foreign_keys(self.conn, false)?;
         }
-        let relaxed = works.iter().take(together(works)).all(|work| is_relaxed(work.asked()));
+        let relaxed = works.iter().take(together(works)).all(|work| work.asked().is_relaxed());
         self.sync(!relaxed)?;
         run(&mut self.control.begin)
     }
@@ -369,11 +368,6 @@ fn forget(hooks: Vec<Hook>) {
             tracing::error!(%error, "an after-commit hook could not be put away");
         }
     }
-}
-
-fn is_relaxed(asked: Write) -> bool {
-    // The rest of what can be asked for means nothing to SQLite.
-    asked.read_committed() == Write::relaxed().read_committed()
 }
 
 /// How many works at the front share the next transaction.
