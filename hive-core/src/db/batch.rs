@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hive_errors::{Error, ErrorKind, Result};
 use tokio::sync::{oneshot, watch};
@@ -15,6 +15,7 @@ use tokio::sync::{oneshot, watch};
 use self::desk::Desk;
 use super::checkpoint::Checkpoints;
 use super::contain::contained;
+use super::deadline::now;
 use super::house::House;
 use super::lock::FileLock;
 use super::options::{Stats, Write};
@@ -328,14 +329,6 @@ fn work(
         pace.observe(count + desk.waiting(), begun.elapsed());
     }
     None
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "how long the disk takes is real time, whatever the clock port says"
-)]
-fn now() -> Instant {
-    Instant::now()
 }
 
 /// How long to wait for a fuller batch.

@@ -1,29 +1,47 @@
-//! When a closure must be over.
+//! When work must be over.
 
 use std::time::{Duration, Instant};
 
 use hive_errors::{Error, ErrorKind};
 
-/// A moment in real time: engines call from loops of their own while a query runs, and virtual time cannot pass there.
+/// A moment, and the limit it came from, for error messages.
+///
+/// Real time: engines call from loops of their own while a query runs, and neither they nor a server nor the network know of
+/// virtual time, whatever the clock port says.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Deadline {
-    at: Instant,
-    limit: Duration,
+    at: Option<Instant>,
+    pub(super) limit: Duration,
 }
 
 impl Deadline {
-    #[expect(clippy::disallowed_methods, reason = "a deadline inside the engine's own loop")]
-    pub(super) fn after(limit: Duration) -> Option<Self> {
-        Instant::now().checked_add(limit).map(|at| Self { at, limit })
+    /// In `limit` from now. One that is beyond what the clock can count never comes.
+    pub(super) fn after(limit: Duration) -> Self {
+        Self {
+            at: now().checked_add(limit),
+            limit,
+        }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a deadline inside the engine's own loop")]
+    /// How long there is still time.
     pub(super) fn left(self) -> Duration {
-        self.at.saturating_duration_since(Instant::now())
+        self.at.map_or(Duration::MAX, |at| at.saturating_duration_since(now()))
+    }
+
+    pub(super) fn has_passed(self) -> bool {
+        self.left().is_zero()
     }
 
     /// What a read is told that took too long.
     pub(super) fn passed(self) -> Error {
         Error::new(ErrorKind::Timeout, "the read took longer than its limit").with("limit_ms", self.limit.as_millis())
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long an engine takes is real time, whatever the clock port says"
+)]
+pub(super) fn now() -> Instant {
+    Instant::now()
 }

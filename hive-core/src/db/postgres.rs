@@ -4,7 +4,6 @@
 //! anything else. It may run more than once, because the server may ask for that.
 
 // In reading order: each uses only those above it.
-mod deadline;
 mod address;
 mod tls;
 mod numeric;

@@ -206,7 +206,7 @@ fn closed() -> Error {
 }
 
 impl Pool {
-    fn read<T>(&self, deadline: Option<Deadline>, work: impl FnMut(&Snapshot<'_>) -> Result<T>) -> Result<T> {
+    fn read<T>(&self, deadline: Deadline, work: impl FnMut(&Snapshot<'_>) -> Result<T>) -> Result<T> {
         let free = self.lock().idle.pop();
         let mut reading = match free {
             Some(reading) => reading,
@@ -240,18 +240,16 @@ const END: &str = "ROLLBACK /* the snapshot */";
 
 fn snapshot<T>(
     reading: &mut Reading,
-    deadline: Option<Deadline>,
+    deadline: Deadline,
     house: &House,
     mut work: impl FnMut(&Snapshot<'_>) -> Result<T>,
 ) -> Result<T> {
-    if let Some(deadline) = deadline {
-        reading
-            .conn
-            .progress_handler(limits::DB_PROGRESS_OPS, Some(move || deadline.left().is_zero()))
-            .map_err(|e| sqlite::error(e, "the read could not be given a deadline"))?;
-    }
+    reading
+        .conn
+        .progress_handler(limits::DB_PROGRESS_OPS, Some(move || deadline.has_passed()))
+        .map_err(|e| sqlite::error(e, "the read could not be given a deadline"))?;
     sqlite::run(&reading.conn, BEGIN, "the snapshot could not be taken")?;
-    let snapshot = Snapshot::sqlite(&reading.conn, &reading.guard, deadline, &*house.clock);
+    let snapshot = Snapshot::sqlite(&reading.conn, &reading.guard, Some(deadline), &*house.clock);
     let result = reading
         .guard
         .within(Scope::Closure, || {

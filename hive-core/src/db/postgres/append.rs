@@ -4,15 +4,15 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use hive_errors::{Error, ErrorKind, Result};
+use hive_errors::{Error, Result};
 use tokio::sync::{Semaphore, oneshot};
 
-use super::deadline::{Deadline, now};
 use super::error::Fate;
 use super::lanes::{Lanes, Shared, Work};
-use super::line::{Entry, closed};
+use super::line::{Entry, closed, place};
 use super::link::{Begin, Isolation, Link};
 use super::set;
+use crate::db::deadline::{Deadline, now};
 use crate::db::set::{Cell, Set};
 use crate::limits;
 
@@ -87,22 +87,7 @@ impl Appends {
         let desk = &self.desk;
         desk.lanes.not_from_within()?;
         desk.lanes.let_through()?;
-        let limit = desk.limit;
-        let place = match desk.places.try_acquire() {
-            Ok(place) => place,
-            // A timer only for those who wait.
-            Err(_) => match tokio::time::timeout(limit, desk.places.acquire()).await {
-                Ok(Ok(place)) => place,
-                Ok(Err(_)) => return Err(closed()),
-                Err(_) => {
-                    return Err(
-                        Error::new(ErrorKind::Overloaded, "the line for the database stayed full")
-                            .with("waited_ms", limit.as_millis())
-                            .with("limit", limits::DB_QUEUE),
-                    );
-                }
-            },
-        };
+        let place = place(&desk.places, desk.limit).await?;
         // Whoever takes the row gives the place back.
         place.forget();
         let (answer, outcome) = oneshot::channel();

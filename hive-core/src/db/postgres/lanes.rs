@@ -14,10 +14,10 @@ use hive_errors::{BreakerPolicy, BreakerState, CircuitBreaker, Error, ErrorKind,
 use tokio::sync::oneshot;
 
 use super::config::Config;
-use super::deadline::{Deadline, now};
 use super::line::{Entry, Line, Need, closed};
 use super::link::{Begin, Link};
 use crate::db::contain::contained;
+use crate::db::deadline::{Deadline, now};
 use crate::limits;
 use crate::rng::Rng;
 

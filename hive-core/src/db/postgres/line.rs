@@ -5,9 +5,9 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hive_errors::{Error, ErrorKind, Result};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::deadline::now;
+use crate::db::deadline::now;
 use crate::limits;
 
 /// What waits, and how many are there to take it.
@@ -62,6 +62,25 @@ pub(super) enum Entry {
     Further,
 }
 
+/// A free place, waited for at most `limit`.
+///
+/// # Cancel safety
+/// Dropped before it answers, no place is taken.
+pub(super) async fn place(places: &Semaphore, limit: Duration) -> Result<SemaphorePermit<'_>> {
+    // A timer only for those who wait.
+    if let Ok(place) = places.try_acquire() {
+        return Ok(place);
+    }
+    match tokio::time::timeout(limit, places.acquire()).await {
+        Ok(place) => place.map_err(|_closed| closed()),
+        Err(_) => Err(
+            Error::new(ErrorKind::Overloaded, "the line for the database stayed full")
+                .with("waited_ms", limit.as_millis())
+                .with("limit", limits::DB_QUEUE),
+        ),
+    }
+}
+
 impl<T> Line<T> {
     pub(super) fn new(places: usize) -> Self {
         Self {
@@ -86,21 +105,7 @@ impl<T> Line<T> {
     /// # Cancel safety
     /// Dropped before it answers, nothing was put in.
     pub(super) async fn put(&self, content: T, limit: Duration, lanes_max: usize) -> Result<Need> {
-        let place = match self.places.try_acquire() {
-            Ok(place) => place,
-            // A timer only for those who wait.
-            Err(_) => match tokio::time::timeout(limit, self.places.acquire()).await {
-                Ok(Ok(place)) => place,
-                Ok(Err(_)) => return Err(closed()),
-                Err(_) => {
-                    return Err(
-                        Error::new(ErrorKind::Overloaded, "the line for the database stayed full")
-                            .with("waited_ms", limit.as_millis())
-                            .with("limit", limits::DB_QUEUE),
-                    );
-                }
-            },
-        };
+        let place = place(&self.places, limit).await?;
         place.forget();
         // What comes back is dropped here, without the lock: its drop is its owner's code.
         self.push(content, true, Entry::New, lanes_max)

@@ -15,9 +15,9 @@ use tokio_postgres::{Client, Row, Statement};
 
 use super::column::Column;
 use super::config::Config;
-use super::deadline::Deadline;
 use super::error::{self, Fate};
 use super::statements::Statements;
+use crate::db::deadline::Deadline;
 use crate::db::dialect;
 use crate::db::value::ToValue;
 use crate::limits;

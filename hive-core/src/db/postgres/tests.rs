@@ -12,8 +12,8 @@ mod servers;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::deadline::Deadline;
 use super::{Begin, Config, Link, Timeouts};
+use crate::db::deadline::Deadline;
 use crate::testing::Postgres;
 
 /// The address of a database of its own.

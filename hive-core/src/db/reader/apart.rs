@@ -85,11 +85,7 @@ impl Pool {
         sqlite::expect(&conn, "journal_mode", "wal")?;
         let deadline = Deadline::after(limit);
         let (pool, still) = (Arc::clone(self), Arc::clone(&wanted));
-        let over = move || {
-            deadline.is_some_and(|deadline| deadline.left().is_zero())
-                || !still.load(Ordering::Relaxed)
-                || pool.lock().is_needed_alone()
-        };
+        let over = move || deadline.has_passed() || !still.load(Ordering::Relaxed) || pool.lock().is_needed_alone();
         conn.progress_handler(limits::DB_PROGRESS_OPS, Some(over))
             .map_err(|e| sqlite::error(e, "the work could not be given a deadline"))?;
         work(&conn, &self.path).map_err(|error| {

@@ -26,10 +26,9 @@ pub(super) fn until<F: Future>(future: F, at_most: Duration) -> Option<F::Output
         if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
             return Some(value);
         }
-        match deadline.map(Deadline::left) {
-            None => thread::park(),
-            Some(Duration::ZERO) => return None,
-            Some(left) => thread::park_timeout(left),
+        match deadline.left() {
+            Duration::ZERO => return None,
+            left => thread::park_timeout(left),
         }
     }
 }

@@ -85,7 +85,7 @@ impl<'a> View<'a> {
         }
         // Short statements never meet the engine's own look at the deadline.
         if let Some(deadline) = self.deadline
-            && deadline.left().is_zero()
+            && deadline.has_passed()
         {
             return Err(deadline.passed());
         }

@@ -9,7 +9,7 @@ use hive_errors::{Error, ErrorKind, Result, RetryPolicy};
 
 use super::{LANE, Shared, Work, settle};
 use crate::db::contain::contained;
-use crate::db::postgres::deadline::Deadline;
+use crate::db::deadline::Deadline;
 use crate::db::postgres::error::Fate;
 use crate::db::postgres::link::{Hook, Link};
 use crate::limits;

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use hive_errors::ErrorKind;
 
-use super::super::deadline::Deadline;
 use super::super::error::Fate;
 use super::super::{Appends, Begin, Lanes, column};
 use super::{config, database, link, soon, with_table};
+use crate::db::deadline::Deadline;
 use crate::db::set::{Kind, Set};
 use crate::db::value::Value;
 use crate::rng::SystemRng;

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use hive_errors::{Error, ErrorKind, Result};
 
-use super::super::deadline::Deadline;
 use super::super::error::Fate;
 use super::super::{Begin, Config, Isolation, Link, Timeouts, column};
 use super::{config, database, link, soon, with_table, writing};
+use crate::db::deadline::Deadline;
 use crate::db::value::{ToValue, Value};
 use crate::limits;
 
