@@ -9,35 +9,31 @@ use hive_core::db::{Db, Tx};
 use hive_core::id::IdSource;
 use hive_errors::{Error, ErrorKind, Result};
 
-use crate::event::{Event, NewEvent, Sequence};
+use crate::event::{NewEvent, Sequence};
 use crate::history::{self, Page, Query, Trace};
 use crate::limits;
-use crate::live::Live;
-use crate::log;
+use crate::pressure::Pressure;
 use crate::subscription::Subscribe;
-use crate::topic::Pattern;
+use crate::topic::Patterns;
+use crate::transport::{Database, Transport};
 
-/// The event bus of one database. Clones are cheap and are the same bus.
+/// The event bus of one database, or of another transport. Clones are cheap and are the same bus.
 ///
 /// One process opens one bus per database and clones it: subscribers are told of what is published through their bus and
-/// its clones, and would learn of another bus's events only with the next of their own.
+/// its clones, and on SQLite would learn of another bus's events only with the next of their own.
 #[derive(Clone)]
 pub struct Bus {
     inner: Arc<Inner>,
 }
 
 struct Inner {
-    db: Db,
+    /// The truth, where there is a database.
+    database: Option<Database>,
+    /// What subscriptions and consumers read from.
+    transport: Arc<dyn Transport>,
     clock: Arc<dyn Clock>,
     ids: IdSource,
-    live: Arc<Live>,
-}
-
-/// What publishing one event came to.
-enum Stored {
-    New(Event),
-    /// It was there already.
-    Known(Sequence),
+    pressure: Arc<Pressure>,
 }
 
 impl Bus {
@@ -46,21 +42,27 @@ impl Bus {
     /// # Errors
     /// `storage` when the table of events is missing or cannot be read.
     pub async fn open(db: Db, clock: Arc<dyn Clock>, ids: IdSource) -> Result<Self> {
-        let head = db.read(log::head).await.map_err(|e| {
-            if e.kind() == ErrorKind::Storage {
-                e.with_hint("open the database with hive_bus::MIGRATIONS")
-            } else {
-                e
-            }
-        })?;
-        Ok(Self {
+        let database = Database::open(db, Arc::clone(&clock)).await?;
+        let transport = Arc::new(database.clone());
+        Ok(Self::with(Some(database), transport, clock, ids))
+    }
+
+    /// A bus that has no database: what is published goes to `transport`, which keeps it as safe as it can. It has no
+    /// history, and nothing is published in transactions.
+    pub fn over(transport: Arc<dyn Transport>, clock: Arc<dyn Clock>, ids: IdSource) -> Self {
+        Self::with(None, transport, clock, ids)
+    }
+
+    fn with(database: Option<Database>, transport: Arc<dyn Transport>, clock: Arc<dyn Clock>, ids: IdSource) -> Self {
+        Self {
             inner: Arc::new(Inner {
-                db,
+                database,
+                transport,
                 clock,
                 ids,
-                live: Arc::new(Live::new(head)),
+                pressure: Arc::default(),
             }),
-        })
+        }
     }
 
     /// Publishes an event and returns its sequence once it is on disk.
@@ -68,19 +70,24 @@ impl Bus {
     /// With an id of its own ([`NewEvent::id`]), publishing it again writes nothing and returns the sequence it has.
     ///
     /// # Errors
-    /// `invalid-input` and `payload-too-large` when it breaks a limit; `conflict` when another event has its id; whatever
-    /// the database refuses. In each case nothing was written.
+    /// `invalid-input` and `payload-too-large` when it breaks a limit; `conflict` when another event has its id;
+    /// `overloaded` when a subscription with [`Lag::Block`](crate::Lag::Block) does not keep up; whatever the database
+    /// refuses. In each case nothing was written.
     ///
     /// # Cancel safety
     /// Dropped, the event may or may not be published. With an id of its own it can be published again.
     pub async fn publish(&self, event: impl Into<NewEvent>) -> Result<Sequence> {
-        let event = event.into();
-        event.check()?;
-        let bus = self.clone();
-        self.inner.db.write(move |tx| bus.store_one(tx, event.clone())).await
+        let event = self.ready(event.into())?;
+        self.relieved().await?;
+        let sequences = self.sink().publish(vec![event]).await?;
+        sequences
+            .first()
+            .copied()
+            .ok_or_else(|| Error::new(ErrorKind::Internal, "the transport gave no sequence"))
     }
 
-    /// [`Bus::publish`] for many at once: one commit, all or nothing, sequences in the order given.
+    /// [`Bus::publish`] for many at once: one commit, all or nothing, sequences in the order given. On a transport without
+    /// transactions, those at the front may be there after an error; publishing again is safe when they have ids.
     ///
     /// # Errors
     /// As [`Bus::publish`]; also `limit-reached` above [`limits::BATCH_MAX`] events.
@@ -88,20 +95,20 @@ impl Bus {
     /// # Cancel safety
     /// As [`Bus::publish`].
     pub async fn publish_all(&self, events: Vec<NewEvent>) -> Result<Vec<Sequence>> {
-        check_all(&events)?;
-        let bus = self.clone();
-        self.inner.db.write(move |tx| bus.store_all(tx, events.clone())).await
+        let events = self.all_ready(events)?;
+        self.relieved().await?;
+        self.sink().publish(events).await
     }
 
     /// Publishes an event in the caller's transaction: it is there if and only if the rest of the transaction is.
     /// Subscribers learn of it after the commit, and never if there is none.
     ///
     /// # Errors
-    /// As [`Bus::publish`]. The transaction goes on unless the caller passes the error up.
+    /// As [`Bus::publish`]; it never waits. The transaction goes on unless the caller passes the error up. `invalid-input`
+    /// when the bus has no database.
     pub fn publish_in(&self, tx: &mut Tx<'_>, event: impl Into<NewEvent>) -> Result<Sequence> {
-        let event = event.into();
-        event.check()?;
-        self.store_one(tx, event)
+        let event = self.ready(event.into())?;
+        self.database()?.publish_one_in(tx, event)
     }
 
     /// [`Bus::publish_in`] for many at once. The limits are checked before the first is written.
@@ -110,8 +117,8 @@ impl Bus {
     /// As [`Bus::publish_all`]. When the database refuses one, those before it stay in the transaction unless the caller
     /// passes the error up.
     pub fn publish_all_in(&self, tx: &mut Tx<'_>, events: Vec<NewEvent>) -> Result<Vec<Sequence>> {
-        check_all(&events)?;
-        self.store_all(tx, events)
+        let events = self.all_ready(events)?;
+        self.database()?.publish_in(tx, events)
     }
 
     /// Subscribes to the events that match `pattern`, such as `task.failed.>` or `*` for all. Await it:
@@ -119,101 +126,94 @@ impl Bus {
     /// `bus.subscribe("task.>").after(cursor).await?` behind a cursor, with the past first.
     ///
     /// # Errors
-    /// `invalid-input` when the pattern is none; whatever the database refuses.
+    /// `invalid-input` when the pattern is none; whatever the transport refuses.
     pub fn subscribe(&self, pattern: impl Into<Cow<'static, str>>) -> Subscribe {
-        let (head, recent) = self.inner.live.subscribe();
-        Subscribe {
-            db: self.inner.db.clone(),
-            head,
-            recent,
-            pattern: Pattern::new(pattern),
-            after: None,
-        }
+        self.subscribe_to(Patterns::new([pattern]))
+    }
+
+    /// [`Bus::subscribe`] to what matches any of several patterns.
+    ///
+    /// # Errors
+    /// As [`Bus::subscribe`].
+    pub fn subscribe_any(&self, patterns: impl Into<Patterns>) -> Subscribe {
+        self.subscribe_to(Ok(patterns.into()))
+    }
+
+    fn subscribe_to(&self, patterns: Result<Patterns>) -> Subscribe {
+        Subscribe::new(
+            Arc::clone(&self.inner.transport),
+            Arc::clone(&self.inner.pressure),
+            patterns,
+        )
     }
 
     /// One page of the past, oldest first; follow [`Page::next`] for more.
     ///
     /// # Errors
-    /// `invalid-input` when the limit is out of bounds; whatever the database refuses.
+    /// `invalid-input` when the limit is out of bounds or the bus has no database; whatever the database refuses.
     pub async fn history(&self, query: Query) -> Result<Page> {
-        history::page(&self.inner.db, query).await
+        history::page(self.database()?, query).await
     }
 
     /// The events of one undertaking as a tree of causes. Empty when there are none.
     ///
     /// # Errors
-    /// Whatever the database refuses.
+    /// `invalid-input` when the bus has no database; whatever the database refuses.
     pub async fn trace(&self, correlation: impl fmt::Display) -> Result<Trace> {
-        history::trace(&self.inner.db, correlation.to_string()).await
+        history::trace(self.database()?, correlation.to_string()).await
     }
 
     /// Ends every subscription, present and future, once it has handed out what is committed. Publishing goes on until
     /// the database is closed, so that a process can still tell how it ended.
     pub fn close(&self) {
-        self.inner.live.close();
+        self.inner.transport.live().close();
     }
 
-    fn store_one(&self, tx: &mut Tx<'_>, event: NewEvent) -> Result<Sequence> {
-        match self.store(tx, event)? {
-            Stored::Known(sequence) => Ok(sequence),
-            Stored::New(event) => {
-                let sequence = event.sequence();
-                self.announce(tx, vec![event]);
-                Ok(sequence)
-            }
+    /// Where events are published: the database, if there is one.
+    fn sink(&self) -> &dyn Transport {
+        match &self.inner.database {
+            Some(database) => database,
+            None => &*self.inner.transport,
         }
     }
 
-    fn store_all(&self, tx: &mut Tx<'_>, events: Vec<NewEvent>) -> Result<Vec<Sequence>> {
-        let mut sequences = Vec::with_capacity(events.len());
-        let mut new = Vec::with_capacity(events.len());
-        let stored = events.into_iter().try_for_each(|event| {
-            sequences.push(match self.store(tx, event)? {
-                Stored::Known(sequence) => sequence,
-                Stored::New(event) => {
-                    let sequence = event.sequence();
-                    new.push(event);
-                    sequence
-                }
-            });
-            Ok(())
-        });
-        // Also when one failed: the caller may commit the others all the same.
-        self.announce(tx, new);
-        stored.map(|()| sequences)
+    fn database(&self) -> Result<&Database> {
+        self.inner.database.as_ref().ok_or_else(|| {
+            Error::new(ErrorKind::InvalidInput, "this bus has no database")
+                .with("transport", self.inner.transport.name())
+                .with_hint("open it with Bus::open, and relay to the other transport")
+        })
     }
 
-    fn store(&self, tx: &mut Tx<'_>, event: NewEvent) -> Result<Stored> {
-        let NewEvent { id, time, attributes } = event;
-        if let Some(id) = id
-            && let Some(known) = log::find(tx, id)?
-        {
-            if *known.attributes() == attributes {
-                return Ok(Stored::Known(known.sequence()));
-            }
-            return Err(
-                Error::new(ErrorKind::Conflict, "another event with this id is published already")
-                    .with("id", id)
-                    .with("sequence", known.sequence())
-                    .with_hint("an id belongs to one event for ever; leave it out to get a new one"),
-            );
+    async fn relieved(&self) -> Result<()> {
+        let live = self.inner.transport.live();
+        self.inner.pressure.relieved(live, &*self.inner.clock).await
+    }
+
+    /// The event with an id and a time, if it keeps the limits.
+    fn ready(&self, mut event: NewEvent) -> Result<NewEvent> {
+        event.check()?;
+        event.id.get_or_insert_with(|| self.inner.ids.next());
+        event.time.get_or_insert_with(|| self.inner.clock.now());
+        Ok(event)
+    }
+
+    fn all_ready(&self, events: Vec<NewEvent>) -> Result<Vec<NewEvent>> {
+        if events.len() > limits::BATCH_MAX {
+            return Err(Error::new(ErrorKind::LimitReached, "the batch has too many events")
+                .with("events", events.len())
+                .with("limit", limits::BATCH_MAX)
+                .with_hint("publish it in several batches"));
         }
-        let id = id.unwrap_or_else(|| self.inner.ids.next());
-        let time = time.unwrap_or_else(|| self.inner.clock.now());
-        let sequence = log::insert(tx, id, time, &attributes)?;
-        Ok(Stored::New(Event::published(sequence, id, time, attributes)))
+        events.into_iter().map(|event| self.ready(event)).collect()
     }
+}
 
-    fn announce(&self, tx: &mut Tx<'_>, events: Vec<Event>) {
-        let Some(last) = events.last().map(Event::sequence) else {
-            return;
-        };
-        let live = Arc::clone(&self.inner.live);
-        if live.is_watched() {
-            tx.on_commit(move || live.committed(events));
-        } else {
-            // Whoever subscribes before the commit reads it from the database.
-            tx.on_commit(move || live.committed_to(last));
+/// Subscriptions outlive the bus; nothing more will come for them.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(database) = &self.database {
+            database.live().close();
         }
     }
 }
@@ -221,18 +221,7 @@ impl Bus {
 impl fmt::Debug for Bus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Bus")
-            .field("db", &self.inner.db)
-            .field("live", &self.inner.live)
+            .field("transport", &self.inner.transport)
             .finish_non_exhaustive()
     }
-}
-
-fn check_all(events: &[NewEvent]) -> Result<()> {
-    if events.len() > limits::BATCH_MAX {
-        return Err(Error::new(ErrorKind::LimitReached, "the batch has too many events")
-            .with("events", events.len())
-            .with("limit", limits::BATCH_MAX)
-            .with_hint("publish it in several batches"));
-    }
-    events.iter().try_for_each(NewEvent::check)
 }

@@ -30,7 +30,7 @@ pub const SOURCE_DEFAULT: &str = "/hive";
 /// An event's place in the log: grows with every committed event and is never given twice.
 ///
 /// A cursor that has seen a sequence has seen every event below it: no lower one can still be committed. Numbers may be
-/// missing, because retention takes events away.
+/// missing: retention takes events away, and one that was refused may have taken a number along.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Sequence(u64);
@@ -121,10 +121,18 @@ pub(crate) struct Attributes {
     pub(crate) tenant: Cow<'static, str>,
     pub(crate) correlation: Option<String>,
     pub(crate) causation: Option<String>,
+    pub(crate) key: Option<String>,
+    pub(crate) traceparent: Option<String>,
+    pub(crate) expires: Option<Timestamp>,
     pub(crate) data: Payload,
 }
 
 impl Attributes {
+    /// Events with the same of these are handled in order.
+    pub(crate) fn order_key(&self) -> &str {
+        self.key.as_deref().unwrap_or(self.topic.as_str())
+    }
+
     /// About how many bytes of memory they take.
     pub(crate) fn bytes(&self) -> usize {
         let text = |text: &Option<String>| text.as_deref().map_or(0, str::len);
@@ -134,6 +142,8 @@ impl Attributes {
             + self.tenant.len()
             + text(&self.correlation)
             + text(&self.causation)
+            + text(&self.key)
+            + text(&self.traceparent)
             + self.data.size()
     }
 }
@@ -163,7 +173,7 @@ impl NewEvent {
     /// An event of the type named `event_type` on `topic`, with `data` encoded as JSON.
     ///
     /// Unless set, its id and time are given when it is published, its source is [`SOURCE_DEFAULT`], its tenant
-    /// [`TENANT_DEFAULT`], its schema version 1, and it has neither correlation nor causation.
+    /// [`TENANT_DEFAULT`], its schema version 1, and it has no correlation, causation, key, trace or expiry.
     ///
     /// # Errors
     /// `invalid-input` when the topic is none (see [`Topic::new`]) or the data cannot be JSON; `payload-too-large` when
@@ -202,6 +212,9 @@ impl NewEvent {
                 tenant: Cow::Borrowed(TENANT_DEFAULT),
                 correlation: None,
                 causation: None,
+                key: None,
+                traceparent: None,
+                expires: None,
                 data: Payload::encode(data, limits::DATA_BYTES_MAX)?,
             },
         })
@@ -244,6 +257,27 @@ impl NewEvent {
         self
     }
 
+    /// What it is about, for order: durable consumers handle events with the same key one after another, in the order of
+    /// their sequences. Unless set, the topic is the key. Limits as for [`NewEvent::correlation`].
+    pub fn key(mut self, key: impl fmt::Display) -> Self {
+        self.attributes.key = Some(key.to_string());
+        self
+    }
+
+    /// The W3C trace context that it belongs to, such as `00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01`
+    /// (<https://www.w3.org/TR/trace-context/#traceparent-header>).
+    pub fn traceparent(mut self, traceparent: impl Into<String>) -> Self {
+        self.attributes.traceparent = Some(traceparent.into());
+        self
+    }
+
+    /// From when on it is of no use to anybody: durable consumers that have not begun it by then put it with the dead
+    /// letters instead of handing it out.
+    pub fn expires(mut self, at: Timestamp) -> Self {
+        self.attributes.expires = Some(at);
+        self
+    }
+
     /// The version of its data's shape; 1 unless set, never 0.
     pub fn schema_version(mut self, version: u16) -> Self {
         self.attributes.schema_version = version;
@@ -253,6 +287,24 @@ impl NewEvent {
     /// The topic it goes to.
     pub fn topic(&self) -> &Topic {
         &self.attributes.topic
+    }
+
+    /// Its id, its time and the rest. Every transport begins with this.
+    ///
+    /// # Errors
+    /// `invalid-input` when it has no id or no time yet: the bus gives them.
+    pub(crate) fn into_parts(self) -> Result<(EventId, Timestamp, Attributes)> {
+        let missing = |name: &'static str| {
+            Error::new(
+                ErrorKind::InvalidInput,
+                "the event has to have an id and a time to be appended",
+            )
+            .with("attribute", name)
+            .with_hint("publish through a Bus, or set them")
+        };
+        let id = self.id.ok_or_else(|| missing("id"))?;
+        let time = self.time.ok_or_else(|| missing("time"))?;
+        Ok((id, time, self.attributes))
     }
 
     /// Checks every limit; done by the bus before anything is written.
@@ -298,6 +350,24 @@ impl Event {
 
     pub(crate) fn attributes(&self) -> &Attributes {
         &self.0.attributes
+    }
+
+    /// Its sequence, if it is what `attributes` say: an event that is published again.
+    pub(crate) fn same_as(&self, attributes: &Attributes) -> Result<Sequence> {
+        if self.0.attributes == *attributes {
+            return Ok(self.sequence());
+        }
+        Err(
+            Error::new(ErrorKind::Conflict, "another event with this id is published already")
+                .with("id", self.id())
+                .with("sequence", self.sequence())
+                .with_hint("an id belongs to one event for ever; leave it out to get a new one"),
+        )
+    }
+
+    /// What durable consumers keep order by: events with the same are handled one after another. Its key, or else its topic.
+    pub fn order_key(&self) -> &str {
+        self.0.attributes.order_key()
     }
 
     /// Its place in the log.
@@ -348,6 +418,21 @@ impl Event {
     /// The id of the event or task that caused it.
     pub fn causation(&self) -> Option<&str> {
         self.0.attributes.causation.as_deref()
+    }
+
+    /// What it is about, for order; `None` when that is its topic.
+    pub fn key(&self) -> Option<&str> {
+        self.0.attributes.key.as_deref()
+    }
+
+    /// The W3C trace context that it belongs to.
+    pub fn traceparent(&self) -> Option<&str> {
+        self.0.attributes.traceparent.as_deref()
+    }
+
+    /// From when on it is of no use to anybody.
+    pub fn expires(&self) -> Option<Timestamp> {
+        self.0.attributes.expires
     }
 
     /// What happened, as JSON.

@@ -8,14 +8,14 @@ mod tests;
 use std::fmt;
 
 use hive_core::clock::Timestamp;
-use hive_core::db::Db;
 use hive_errors::{Error, ErrorKind, Result};
 
 pub use self::trace::{Trace, TraceEntry};
 use crate::event::{Event, Sequence};
 use crate::limits;
-use crate::log::{self, Filter};
-use crate::topic::Pattern;
+use crate::log::Filter;
+use crate::topic::Patterns;
+use crate::transport::{Database, Transport};
 
 /// Which events of the past to look for. What is not set does not restrict; what is set must all hold.
 ///
@@ -48,9 +48,16 @@ impl Query {
         self
     }
 
-    /// Only events on matching topics.
-    pub fn topics(mut self, pattern: Pattern) -> Self {
-        self.filter.topics = Some(pattern);
+    /// Only events that this one caused: the id of an event or a task. No index serves it; give the correlation as well where
+    /// you know it.
+    pub fn causation(mut self, causation: impl fmt::Display) -> Self {
+        self.filter.causation = Some(causation.to_string());
+        self
+    }
+
+    /// Only events on topics that match: a [`Pattern`](crate::Pattern), or several as [`Patterns`].
+    pub fn topics(mut self, patterns: impl Into<Patterns>) -> Self {
+        self.filter.topics = Some(patterns.into());
         self
     }
 
@@ -108,7 +115,7 @@ pub struct Page {
     pub next: Option<Sequence>,
 }
 
-pub(crate) async fn page(db: &Db, query: Query) -> Result<Page> {
+pub(crate) async fn page(db: &Database, query: Query) -> Result<Page> {
     let Query { filter, after, limit } = query;
     let limit = limit.unwrap_or(limits::HISTORY_LIMIT_DEFAULT);
     if limit == 0 || limit > limits::HISTORY_LIMIT_MAX {
@@ -123,7 +130,7 @@ pub(crate) async fn page(db: &Db, query: Query) -> Result<Page> {
     Ok(Page { events, next })
 }
 
-pub(crate) async fn trace(db: &Db, correlation: String) -> Result<Trace> {
+pub(crate) async fn trace(db: &Database, correlation: String) -> Result<Trace> {
     let filter = Filter {
         correlation: Some(correlation),
         ..Filter::default()
@@ -142,7 +149,7 @@ pub(crate) async fn trace(db: &Db, correlation: String) -> Result<Trace> {
 /// Reads until `limit` events or `bytes_max` bytes are found or the log ends. Each read is short, so that a rare match
 /// holds no snapshot open for long.
 async fn collect(
-    db: &Db,
+    db: &Database,
     filter: Filter,
     mut after: Sequence,
     limit: usize,
@@ -150,9 +157,11 @@ async fn collect(
 ) -> Result<(Vec<Event>, Option<Sequence>)> {
     let mut events = Vec::new();
     let mut bytes = 0;
+    // What was acknowledged before the question is part of the answer.
+    db.head().await?;
     loop {
-        let (filter, room) = (filter.clone(), limit - events.len());
-        let found = db.read(move |db| log::read_after(db, &filter, after, room)).await?;
+        let room = limit - events.len();
+        let found = db.read_filtered(filter.clone(), after, room).await?;
         bytes += found.events.iter().map(Event::bytes).sum::<usize>();
         events.extend(found.events);
         after = found.reached;

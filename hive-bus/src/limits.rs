@@ -1,10 +1,15 @@
 //! Everything here is bounded, and this is by how much and why.
 
+use std::time::Duration;
+
 /// Bytes in a topic or pattern: long enough for a type and a path-like key, short enough to be an index key.
 pub const TOPIC_BYTES_MAX: usize = 255;
 
 /// Tokens in a topic or pattern. It also bounds the depth of a [`PatternTrie`](crate::PatternTrie).
 pub const TOPIC_TOKENS_MAX: usize = 16;
+
+/// Patterns that one subscription or consumer listens to: more are a sign that the topics are cut the wrong way.
+pub const PATTERNS_MAX: usize = 16;
 
 /// Bytes in an event type's name.
 pub const TYPE_BYTES_MAX: usize = 128;
@@ -18,6 +23,9 @@ pub const TENANT_BYTES_MAX: usize = 64;
 /// Bytes in a correlation or causation id: twice what a hive's own ids need, so that a UUID or a trace id of another
 /// system fits, and small enough to be an index key.
 pub const CORRELATION_BYTES_MAX: usize = 128;
+
+/// Bytes in a trace context: the 55 of version 00, and room for what later versions append.
+pub const TRACEPARENT_BYTES_MAX: usize = 128;
 
 /// Bytes of JSON in an event's data. An event is a fact and not a document; what is larger belongs into a task's output,
 /// and the event names the task.
@@ -57,3 +65,45 @@ pub const RECENT_EVENTS_MAX: usize = 1_024;
 
 /// Bytes of recent events kept in memory.
 pub const RECENT_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Events that are moved on at once where several processes write: with [`PAGE_BYTES_MAX`] it bounds one look.
+pub const FOLLOW_EVENTS: usize = 1_000;
+
+/// How long a lost wake-up can go unnoticed where several processes share a server. In a quiet system this is the only thing
+/// that is asked for by the clock, once per process.
+pub const FOLLOW_LOOK: Duration = Duration::from_secs(5);
+
+/// The first and the longest wait between two looks at whether a publisher that came first has ended: most have within one
+/// round trip.
+pub const FOLLOW_WAIT: Duration = Duration::from_micros(500);
+
+/// See [`FOLLOW_WAIT`].
+pub const FOLLOW_WAIT_MAX: Duration = Duration::from_millis(20);
+
+/// How long events wait behind such a publisher before that is worth a warning, each time.
+pub const FOLLOW_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The longest wait between two attempts to read from a server that is away.
+pub const FOLLOW_BACKOFF_MAX: Duration = Duration::from_secs(2);
+
+/// Bytes of a consumer's state: about a hundred for each of [`IN_FLIGHT_MAX`] events under way, with the last error of each.
+pub const STATE_BYTES_MAX: usize = 768 * 1024;
+
+/// Events that a consumer may have taken from the log and not finished, over all its members. It bounds the state, and with it
+/// what each change of it writes.
+pub const IN_FLIGHT_MAX: usize = 4_096;
+
+/// The same, unless a consumer says otherwise: enough to keep handlers busy over a round trip, and a state of few pages.
+pub const IN_FLIGHT_DEFAULT: usize = 1_024;
+
+/// Failed deliveries that are remembered of an event: the first ones seldom say anything that the last ones do not.
+pub const MISHAPS_MAX: usize = 8;
+
+/// Events that the transport in memory keeps: enough for a test of a busy hour, and no more memory than a process can spare.
+pub const MEMORY_EVENTS_MAX: usize = 100_000;
+
+/// Bytes of events that the transport in memory keeps.
+pub const MEMORY_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// How long a publisher waits for subscriptions that ask it to before it is told that they do not keep up.
+pub const PUBLISH_TIMEOUT: Duration = Duration::from_secs(30);

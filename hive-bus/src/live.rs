@@ -1,147 +1,393 @@
-//! What is new: tells subscribers that something was committed, and keeps the newest events at hand for them.
+//! What is new: tells whoever waits that something they want was committed, and keeps the newest events at hand for them.
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
 
 use crate::event::{Event, Sequence};
 use crate::limits;
-use crate::topic::Pattern;
+use crate::topic::{PatternKey, PatternTrie, Patterns};
 
-/// How far the log goes, as subscribers are told.
+/// How far a log goes, as far as this process knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Head {
-    pub(crate) sequence: Sequence,
-    /// No more subscriptions.
-    pub(crate) closed: bool,
+#[non_exhaustive]
+pub struct Head {
+    /// Everything up to here is settled: it can be read now or never.
+    pub sequence: Sequence,
+    /// Nobody is to wait for more.
+    pub closed: bool,
 }
 
-/// The publishers' side. Subscribers hold a receiver and the [`Recent`] events, but not this: when it goes, they end.
-#[derive(Debug)]
-pub(crate) struct Live {
+/// The end of a transport's log: where it is, what stands there, and who waits for more. Each transport has one and tells it
+/// what comes; subscriptions and consumers wait on it, so that nobody asks a server in a loop.
+///
+/// A clone is the same end.
+#[derive(Clone)]
+pub struct Live {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
     head: watch::Sender<Head>,
-    recent: Arc<Recent>,
+    recent: Recent,
+    interests: Mutex<PatternTrie<Arc<Bell>>>,
+    /// How many interests there are, for publishers to see without a lock.
+    watchers: AtomicUsize,
+    /// Who waits for a change of a group's state, by the group's name.
+    groups: Mutex<HashMap<String, Weak<Bell>>>,
+    dispatcher: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Wakes one who waits.
+#[derive(Debug, Default)]
+struct Bell {
+    notify: Notify,
+    /// The round of the dispatcher that rang last, so that one round rings once.
+    round: AtomicU64,
+    /// Whether the log may have something for whoever waits.
+    rung: AtomicBool,
+}
+
+/// Somebody waits for events that match some patterns. It ends when it is dropped.
+pub struct Interest {
+    live: Live,
+    bell: Arc<Bell>,
+    keys: Vec<PatternKey>,
+    group: Option<String>,
 }
 
 impl Live {
-    pub(crate) fn new(sequence: Sequence) -> Self {
+    /// A log that is known to be settled up to `sequence`.
+    pub fn new(sequence: Sequence) -> Self {
+        let head = Head {
+            sequence,
+            closed: false,
+        };
         Self {
-            head: watch::Sender::new(Head {
-                sequence,
-                closed: false,
+            inner: Arc::new(Inner {
+                head: watch::Sender::new(head),
+                recent: Recent::default(),
+                interests: Mutex::default(),
+                watchers: AtomicUsize::new(0),
+                groups: Mutex::default(),
+                dispatcher: Mutex::default(),
             }),
-            recent: Arc::default(),
         }
     }
 
-    pub(crate) fn subscribe(&self) -> (watch::Receiver<Head>, Arc<Recent>) {
-        (self.head.subscribe(), Arc::clone(&self.recent))
+    /// How far the log goes.
+    pub fn head(&self) -> Head {
+        *self.inner.head.borrow()
     }
 
-    pub(crate) fn is_watched(&self) -> bool {
-        self.head.receiver_count() > 0
+    /// Follows how far the log goes.
+    pub fn follow(&self) -> watch::Receiver<Head> {
+        self.inner.head.subscribe()
     }
 
-    /// These events are on disk. They come in the order of their sequences.
-    pub(crate) fn committed(&self, events: Vec<Event>) {
-        let Some(last) = events.last().map(Event::sequence) else {
-            return;
-        };
-        self.recent.push(events);
-        self.committed_to(last);
+    /// Whether somebody waits for events, so that it is worth keeping them at hand.
+    pub fn is_watched(&self) -> bool {
+        self.inner.watchers.load(Ordering::Acquire) > 0
     }
 
-    /// Everything up to here is on disk; whoever wants it reads it there.
-    pub(crate) fn committed_to(&self, last: Sequence) {
-        self.head.send_if_modified(|head| {
-            let grows = last > head.sequence;
-            head.sequence = head.sequence.max(last);
+    /// These events are settled, in the order of their sequences, and nothing else lies between `after` and `reached`.
+    pub fn committed(&self, after: Sequence, events: Vec<Event>, reached: Sequence) {
+        self.inner.recent.push(after, events, reached);
+        self.committed_to(reached);
+    }
+
+    /// Everything up to here is settled; whoever wants it reads it from the log.
+    pub fn committed_to(&self, reached: Sequence) {
+        self.inner.head.send_if_modified(|head| {
+            let grows = reached > head.sequence;
+            head.sequence = head.sequence.max(reached);
             grows
         });
     }
 
-    pub(crate) fn close(&self) {
-        self.head
+    /// The events after `after` that match and are at hand, as many as a page holds, and up to where that looked. `None` when
+    /// what is next to `after` is not at hand.
+    pub fn recent(&self, patterns: &Patterns, after: Sequence, limit: usize) -> Option<(Vec<Event>, Sequence)> {
+        let mut found = Vec::new();
+        let reached = self.inner.recent.read_after(patterns, after, limit, &mut found)?;
+        Some((found, reached))
+    }
+
+    /// Ends every wait for more.
+    pub fn close(&self) {
+        self.inner
+            .head
             .send_if_modified(|head| !std::mem::replace(&mut head.closed, true));
+        // The dispatcher passes it on; where there is none, nobody waits.
+    }
+
+    /// Waits for events that match, from now on. `group` also hears of [`Live::touch`].
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn interest(&self, patterns: &Patterns, group: Option<&str>) -> Interest {
+        let bell = Arc::new(Bell::default());
+        let mut interests = self.interests();
+        let keys = patterns
+            .iter()
+            .map(|pattern| interests.insert(pattern, Arc::clone(&bell)))
+            .collect();
+        drop(interests);
+        self.inner.watchers.fetch_add(1, Ordering::AcqRel);
+        if let Some(group) = group {
+            self.groups().insert(group.to_owned(), Arc::downgrade(&bell));
+        }
+        self.dispatch();
+        Interest {
+            live: self.clone(),
+            bell,
+            keys,
+            group: group.map(str::to_owned),
+        }
+    }
+
+    /// The state of this group was changed by somebody else: whoever works for it looks again.
+    pub fn touch(&self, group: &str) {
+        if let Some(bell) = self.groups().get(group).and_then(Weak::upgrade) {
+            bell.ring();
+        }
+    }
+
+    /// Any state may have been changed.
+    pub fn touch_all(&self) {
+        let bells: Vec<_> = self.groups().values().filter_map(Weak::upgrade).collect();
+        for bell in bells {
+            bell.ring();
+        }
+    }
+
+    /// One task for all who wait: what is committed wakes it, and it wakes whom it concerns.
+    fn dispatch(&self) {
+        let mut dispatcher = lock(&self.inner.dispatcher);
+        if dispatcher.as_ref().is_some_and(|task| !task.is_finished()) {
+            return;
+        }
+        let mut head = self.inner.head.subscribe();
+        let live = Arc::downgrade(&self.inner);
+        let mut told = head.borrow().sequence;
+        *dispatcher = Some(tokio::spawn(async move {
+            let mut round = 0;
+            loop {
+                let Head { sequence, closed } = *head.borrow_and_update();
+                let Some(inner) = live.upgrade() else { return };
+                round += 1;
+                if closed
+                    || inner
+                        .recent
+                        .each_after(told, sequence, |event| inner.tell(event, round))
+                        .is_none()
+                {
+                    // Too much came at once, or it is not at hand: everybody looks for themselves.
+                    inner.tell_all();
+                }
+                told = sequence;
+                drop(inner);
+                if head.changed().await.is_err() {
+                    return;
+                }
+            }
+        }));
+    }
+
+    fn interests(&self) -> MutexGuard<'_, PatternTrie<Arc<Bell>>> {
+        lock(&self.inner.interests)
+    }
+
+    fn groups(&self) -> MutexGuard<'_, HashMap<String, Weak<Bell>>> {
+        lock(&self.inner.groups)
     }
 }
 
-/// The newest events, shared by all subscribers. It only saves queries: what is not here is in the database.
+/// Nothing panics while it holds one of these locks.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Inner {
+    fn tell(&self, event: &Event, round: u64) {
+        lock(&self.interests).for_each_match(event.topic(), |bell| {
+            if bell.round.swap(round, Ordering::Relaxed) != round {
+                bell.ring();
+            }
+        });
+    }
+
+    fn tell_all(&self) {
+        lock(&self.interests).for_each(|bell| bell.ring());
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(dispatcher) = lock(&self.dispatcher).take() {
+            dispatcher.abort();
+        }
+    }
+}
+
+impl Bell {
+    fn ring(&self) {
+        self.rung.store(true, Ordering::Release);
+        self.notify.notify_one();
+    }
+}
+
+impl Interest {
+    /// Returns once something that matches may have come since the last call, at once when it has; also when the log is
+    /// closed. It can come too often.
+    ///
+    /// # Cancel safety
+    /// Dropped, what woke it wakes the next call.
+    pub async fn woken(&self) {
+        if !self.is_woken() {
+            self.bell.notify.notified().await;
+        }
+    }
+
+    /// Takes the wake-up, before looking: what comes from here on wakes again.
+    pub fn take(&self) -> bool {
+        self.bell.rung.swap(false, Ordering::AcqRel)
+    }
+
+    fn is_woken(&self) -> bool {
+        self.bell.rung.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Interest {
+    fn drop(&mut self) {
+        self.live.inner.watchers.fetch_sub(1, Ordering::AcqRel);
+        let mut interests = self.live.interests();
+        for key in self.keys.drain(..) {
+            interests.remove(key);
+        }
+        drop(interests);
+        if let Some(group) = &self.group {
+            let mut groups = self.live.groups();
+            // Somebody else may have come for the group since.
+            let own = Arc::downgrade(&self.bell);
+            if groups.get(group).is_some_and(|bell| bell.ptr_eq(&own)) {
+                groups.remove(group);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Live")
+            .field("head", &self.head())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Interest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Interest")
+            .field("group", &self.group)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The newest events, shared by all who wait. It only saves reads: what is not here is in the log.
 #[derive(Debug, Default)]
-pub(crate) struct Recent {
+struct Recent {
     ring: RwLock<Ring>,
 }
 
 #[derive(Debug, Default)]
 struct Ring {
-    /// Invariant: their sequences follow one another without a hole, so nobody who reads here can miss one.
+    /// Invariant: these are all the events after `after` and up to `reached`, in order, so nobody who reads here misses one.
     events: VecDeque<Event>,
+    after: Sequence,
+    reached: Sequence,
     bytes: usize,
 }
 
 impl Recent {
-    fn push(&self, events: Vec<Event>) {
+    fn push(&self, after: Sequence, events: Vec<Event>, reached: Sequence) {
         // A panic while the lock was held can only have come from allocation; the ring is whole between statements.
         let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
-        for event in events {
-            ring.push(event);
-        }
+        ring.push(after, events, reached);
     }
 
-    /// Adds to `found` the events after `after` that match, as many as a page holds, and says up to where it looked.
-    /// `None` when the event next to `after` is not here.
-    pub(crate) fn read_after(
+    fn read_after(
         &self,
-        pattern: &Pattern,
+        patterns: &Patterns,
         after: Sequence,
-        found: &mut VecDeque<Event>,
+        limit: usize,
+        found: &mut Vec<Event>,
     ) -> Option<Sequence> {
         let ring = self.ring.read().unwrap_or_else(PoisonError::into_inner);
-        let first = ring.events.front()?.sequence().get();
-        let start = after.get().checked_add(1)?.checked_sub(first)?;
-        let mut reached = None;
         let mut bytes = 0;
-        for event in ring
-            .events
-            .iter()
-            .skip(usize::try_from(start).ok()?)
-            .take(limits::PAGE_EVENTS_MAX)
-        {
-            reached = Some(event.sequence());
-            if pattern.matches(event.topic()) {
+        for event in ring.behind(after)? {
+            if patterns.matches(event.topic()) {
                 bytes += event.bytes();
-                found.push_back(event.clone());
-            }
-            if bytes >= limits::PAGE_BYTES_MAX {
-                break;
+                found.push(event.clone());
+                if found.len() >= limit || bytes >= limits::PAGE_BYTES_MAX {
+                    return Some(event.sequence());
+                }
             }
         }
-        reached
+        Some(ring.reached)
+    }
+
+    /// Shows every event after `after`, at least up to `until`; `None` when some of them are not here.
+    fn each_after(&self, after: Sequence, until: Sequence, mut visit: impl FnMut(&Event)) -> Option<()> {
+        // Not held while whoever waits is told: publishers must not wait for that.
+        let events: Vec<Event> = {
+            let ring = self.ring.read().unwrap_or_else(PoisonError::into_inner);
+            if after >= until {
+                return Some(());
+            }
+            if ring.reached < until {
+                return None;
+            }
+            ring.behind(after)?.cloned().collect()
+        };
+        events.iter().for_each(&mut visit);
+        Some(())
     }
 }
 
 impl Ring {
-    fn push(&mut self, event: Event) {
-        let follows = self
-            .events
-            .back()
-            .is_none_or(|last| last.sequence() == event.sequence().before());
-        if !follows {
-            // Somebody committed what this ring was not told of. What came before it is not next to anything any more.
+    /// What is here after `after`; `None` when `after` is not the end of something that is known here.
+    fn behind(&self, after: Sequence) -> Option<impl Iterator<Item = &Event>> {
+        if after < self.after || after >= self.reached {
+            return None;
+        }
+        let start = self.events.partition_point(|event| event.sequence() <= after);
+        Some(self.events.range(start..))
+    }
+
+    fn push(&mut self, after: Sequence, events: Vec<Event>, reached: Sequence) {
+        if after != self.reached {
+            // Something was settled that this ring was not told of. What came before is not next to anything any more.
             self.events.clear();
             self.bytes = 0;
+            self.after = after;
         }
-        self.bytes += event.bytes();
-        self.events.push_back(event);
+        self.reached = reached;
+        for event in events {
+            self.bytes += event.bytes();
+            self.events.push_back(event);
+        }
         while self.events.len() > limits::RECENT_EVENTS_MAX || self.bytes > limits::RECENT_BYTES_MAX {
-            match self.events.pop_front() {
-                Some(oldest) => self.bytes -= oldest.bytes(),
-                None => break,
-            }
+            let Some(oldest) = self.events.pop_front() else { break };
+            self.bytes -= oldest.bytes();
+            self.after = oldest.sequence();
         }
     }
 }

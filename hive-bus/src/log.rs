@@ -6,24 +6,26 @@ mod tests;
 use std::borrow::Cow;
 
 use hive_core::clock::Timestamp;
-use hive_core::db::{Migration, Migrations, Row, Snapshot, Tx};
+use hive_core::db::{Cell, Dialect, Kind, Migration, Migrations, Row, Set, Snapshot, ToValue, Tx};
 use hive_core::id::EventId;
 use hive_errors::{Error, ErrorKind, Result};
 
 use crate::event::{Attributes, Event, Sequence};
 use crate::limits;
-use crate::topic::{Pattern, Topic};
+use crate::topic::{Pattern, Patterns, Topic};
 
 /// The bus's tables; give them to the database when it is opened.
 pub static MIGRATIONS: Migrations = Migrations {
     owner: "hive-bus",
-    list: &[Migration::new(
-        1,
-        "event",
-        // AUTOINCREMENT, so that a sequence is not given again after retention took the newest event away. Indexes cost
-        // every publisher: the ids grow with time, so theirs grows at its end, and so nearly does that of correlations.
-        // The data stands last because SQLite reads a row from the front: what the filter refuses is never loaded.
-        "CREATE TABLE event (
+    list: &[
+        Migration::new(
+            1,
+            "event",
+            // AUTOINCREMENT, so that a sequence is not given again after retention took the newest event away. Indexes
+            // cost every publisher: the ids grow with time, so theirs grows at its end, and so nearly does that of
+            // correlations. The data stands last because SQLite reads a row from the front: what the filter refuses is
+            // never loaded.
+            "CREATE TABLE event (
                  sequence       INTEGER PRIMARY KEY AUTOINCREMENT,
                  id             BLOB    NOT NULL UNIQUE,
                  time           INTEGER NOT NULL,
@@ -34,23 +36,76 @@ pub static MIGRATIONS: Migrations = Migrations {
                  tenant         TEXT    NOT NULL,
                  correlation    TEXT,
                  causation      TEXT,
+                 key            TEXT,
+                 traceparent    TEXT,
+                 expires        INTEGER,
                  data           BLOB    NOT NULL
              ) STRICT;
              CREATE INDEX event_by_correlation ON event (correlation) WHERE correlation IS NOT NULL;",
-        "DROP TABLE event;",
-    )],
+            "DROP TABLE event;",
+        )
+        // Several publish at once here, and a lower sequence may be committed after a higher one. Whoever takes a sequence
+        // holds a shared lock from before that until its transaction has ended, and whoever finds a gap can tell from the
+        // lock whether it may still be filled: see `transport/database/follow.rs`.
+        .postgres(
+            "CREATE SEQUENCE event_sequence AS BIGINT;
+             CREATE FUNCTION event_next_sequence() RETURNS BIGINT LANGUAGE plpgsql AS $body$
+             BEGIN
+                 PERFORM pg_advisory_xact_lock_shared(1751742053, 1);
+                 RETURN nextval('event_sequence');
+             END $body$;
+             CREATE TABLE event (
+                 sequence       BIGINT PRIMARY KEY DEFAULT event_next_sequence(),
+                 id             BYTEA  NOT NULL UNIQUE,
+                 time           BIGINT NOT NULL,
+                 type           TEXT   NOT NULL,
+                 schema_version BIGINT NOT NULL,
+                 source         TEXT   NOT NULL,
+                 topic          TEXT   NOT NULL,
+                 tenant         TEXT   NOT NULL,
+                 correlation    TEXT,
+                 causation      TEXT,
+                 key            TEXT,
+                 traceparent    TEXT,
+                 expires        BIGINT,
+                 data           BYTEA  NOT NULL
+             );
+             CREATE INDEX event_by_correlation ON event (correlation) WHERE correlation IS NOT NULL;",
+            "DROP TABLE event; DROP FUNCTION event_next_sequence(); DROP SEQUENCE event_sequence;",
+        ),
+        Migration::new(
+            2,
+            "consumer",
+            // The state is a small document that only one writer at a time replaces, by its revision. A dead letter holds
+            // its event whole, so that retention may take the original away.
+            "CREATE TABLE consumer (
+                 name     TEXT    PRIMARY KEY,
+                 revision INTEGER NOT NULL,
+                 state    BLOB    NOT NULL
+             ) STRICT, WITHOUT ROWID;
+             CREATE TABLE dead_letter (
+                 consumer TEXT    NOT NULL,
+                 sequence INTEGER NOT NULL,
+                 letter   BLOB    NOT NULL,
+                 PRIMARY KEY (consumer, sequence)
+             ) STRICT, WITHOUT ROWID;",
+            "DROP TABLE dead_letter; DROP TABLE consumer;",
+        ),
+    ],
 };
 
 const INSERT: &str = "INSERT INTO event
-    (id, time, type, schema_version, source, topic, tenant, correlation, causation, data)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+    (id, time, type, schema_version, source, topic, tenant, correlation, causation, key, traceparent, expires, data)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+    ON CONFLICT (id) DO NOTHING
     RETURNING sequence";
 
 /// A query for whole rows, in the order in which [`read`] takes their columns.
 macro_rules! select {
     ($where:literal) => {
         concat!(
-            "SELECT sequence, id, time, type, schema_version, source, topic, tenant, correlation, causation, data
+            "SELECT sequence, id, time, type, schema_version, source, topic, tenant, correlation, causation, key,
+                 traceparent, expires, data
              FROM event WHERE ",
             $where
         )
@@ -60,25 +115,91 @@ macro_rules! select {
 /// The conditions of a [`Filter`] that no index serves. A parameter that is NULL does not filter: one text for every
 /// combination, so that few statements are kept prepared.
 macro_rules! select_filtered {
-    ($where:literal) => {
+    ($where:literal, $more:literal) => {
         concat!(
             select!($where),
             " AND sequence > ?1 AND sequence <= ?2
               AND (?4 IS NULL OR type = ?4) AND (?5 IS NULL OR source = ?5) AND (?6 IS NULL OR tenant = ?6)
               AND (?7 IS NULL OR time >= ?7) AND (?8 IS NULL OR time < ?8)
               AND (?9 IS NULL OR topic >= ?9) AND (?10 IS NULL OR topic < ?10)
-              ORDER BY sequence"
+              AND (?11 IS NULL OR causation = ?11)
+              ",
+            $more,
+            " ORDER BY sequence"
+        )
+    };
+}
+
+/// SQLite hands rows over one by one and stops when told to. PostgreSQL sends the whole answer, so there the statement knows
+/// what matches and how much of it is wanted.
+macro_rules! select_bounded {
+    ($where:literal) => {
+        concat!(
+            "SELECT sequence, id, time, type, schema_version, source, topic, tenant, correlation, causation, key,
+                 traceparent, expires, data
+             FROM (SELECT *, sum(octet_length(data)) OVER (ORDER BY sequence) - octet_length(data) AS before FROM (",
+            select_filtered!($where, "AND (?12 IS NULL OR topic ~ ?12)"),
+            " LIMIT ?13) AS matching) AS measured WHERE before < ?14 ORDER BY sequence"
         )
     };
 }
 
 const BY_ID: &str = select!("id = ?1");
-const BY_SEQUENCE: &str = select_filtered!("CAST(?3 AS TEXT) IS NULL");
-const BY_CORRELATION: &str = select_filtered!("correlation = ?3");
+const BY_SEQUENCE: &str = select_filtered!("CAST(?3 AS TEXT) IS NULL", "");
+const BY_CORRELATION: &str = select_filtered!("correlation = ?3", "");
+const BY_SEQUENCE_BOUNDED: &str = select_bounded!("CAST(?3 AS TEXT) IS NULL");
+const BY_CORRELATION_BOUNDED: &str = select_bounded!("correlation = ?3");
+const ONE: &str = select!("sequence = ?1");
 const HEAD: &str = "SELECT coalesce(max(sequence), 0) FROM event";
+const TIME_FROM: &str = "SELECT sequence, time FROM event WHERE sequence > ?1 ORDER BY sequence LIMIT 1";
 
-/// Writes one event and gives its sequence. Invariant: its attributes have been checked.
-pub(crate) fn insert(tx: &mut Tx<'_>, id: EventId, time: Timestamp, attributes: &Attributes) -> Result<Sequence> {
+/// Rows that many append, where a statement for each would cost too much.
+pub(crate) static EVENTS: Set = Set::insert(
+    "event",
+    &[
+        ("id", Kind::Blob),
+        ("time", Kind::Int),
+        ("type", Kind::Text),
+        ("schema_version", Kind::Int),
+        ("source", Kind::Text),
+        ("topic", Kind::Text),
+        ("tenant", Kind::Text),
+        ("correlation", Kind::Text),
+        ("causation", Kind::Text),
+        ("key", Kind::Text),
+        ("traceparent", Kind::Text),
+        ("expires", Kind::Int),
+        ("data", Kind::Blob),
+    ],
+)
+.on_conflict("(id) DO NOTHING");
+
+/// An event as a row of [`EVENTS`].
+pub(crate) fn row(id: EventId, time: Timestamp, attributes: &Attributes) -> Vec<Cell> {
+    vec![
+        Cell::of(id.as_bytes().as_slice()),
+        Cell::of(&time),
+        Cell::of(&*attributes.event_type),
+        Cell::of(&attributes.schema_version),
+        Cell::of(&*attributes.source),
+        Cell::of(attributes.topic.as_str()),
+        Cell::of(&*attributes.tenant),
+        Cell::of(&attributes.correlation),
+        Cell::of(&attributes.causation),
+        Cell::of(&attributes.key),
+        Cell::of(&attributes.traceparent),
+        Cell::of(&attributes.expires),
+        Cell::of(&attributes.data),
+    ]
+}
+
+/// Writes one event and gives its sequence; `None` when there is one with this id. Invariant: its attributes have been checked.
+pub(crate) fn insert(
+    tx: &mut Tx<'_>,
+    id: EventId,
+    time: Timestamp,
+    attributes: &Attributes,
+) -> Result<Option<Sequence>> {
     let Attributes {
         event_type,
         schema_version,
@@ -87,9 +208,12 @@ pub(crate) fn insert(tx: &mut Tx<'_>, id: EventId, time: Timestamp, attributes: 
         tenant,
         correlation,
         causation,
+        key,
+        traceparent,
+        expires,
         data,
     } = attributes;
-    let row = tx.insert(
+    let row: Option<i64> = tx.query_opt(
         INSERT,
         &[
             id.as_bytes(),
@@ -101,10 +225,14 @@ pub(crate) fn insert(tx: &mut Tx<'_>, id: EventId, time: Timestamp, attributes: 
             &&**tenant,
             correlation,
             causation,
+            key,
+            traceparent,
+            expires,
             data,
         ],
+        |row| row.get(0),
     )?;
-    sequence_of(row)
+    row.map(sequence_of).transpose()
 }
 
 /// The event with this id.
@@ -120,30 +248,44 @@ pub(crate) fn head(db: &Snapshot<'_>) -> Result<Sequence> {
 /// Which events somebody wants; `None` wants any.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Filter {
-    pub(crate) topics: Option<Pattern>,
+    pub(crate) topics: Option<Patterns>,
     pub(crate) event_type: Option<String>,
     pub(crate) source: Option<String>,
     pub(crate) tenant: Option<String>,
     pub(crate) correlation: Option<String>,
+    pub(crate) causation: Option<String>,
     pub(crate) since: Option<Timestamp>,
     pub(crate) until: Option<Timestamp>,
 }
 
-/// What one look at the log found.
-#[derive(Debug)]
-pub(crate) struct Found {
+/// What one look at a log found.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Found {
     /// In the order of their sequences.
-    pub(crate) events: Vec<Event>,
+    pub events: Vec<Event>,
     /// Every event up to here was looked at.
-    pub(crate) reached: Sequence,
+    pub reached: Sequence,
     /// Whether that is the end of the log, as it stood.
-    pub(crate) ended: bool,
+    pub ended: bool,
 }
 
-/// Reads events after `after`, at most `limit` of them and [`limits::PAGE_BYTES_MAX`] bytes (but at least one that matches),
-/// looking at no more than [`limits::SCAN_MAX`] sequences unless an index finds them.
-pub(crate) fn read_after(db: &Snapshot<'_>, filter: &Filter, after: Sequence, limit: usize) -> Result<Found> {
-    let end = head(db)?;
+impl Found {
+    /// These events were found, looking at everything up to `reached`.
+    pub fn new(events: Vec<Event>, reached: Sequence, ended: bool) -> Self {
+        Self { events, reached, ended }
+    }
+}
+
+/// Reads events after `after` and up to `end`, at most `limit` of them and [`limits::PAGE_BYTES_MAX`] bytes (but at least one
+/// that matches), looking at no more than [`limits::SCAN_MAX`] sequences unless an index finds them.
+pub(crate) fn read_after(
+    db: &Snapshot<'_>,
+    filter: &Filter,
+    after: Sequence,
+    end: Sequence,
+    limit: usize,
+) -> Result<Found> {
     if end <= after {
         return Ok(Found {
             events: Vec::new(),
@@ -151,48 +293,67 @@ pub(crate) fn read_after(db: &Snapshot<'_>, filter: &Filter, after: Sequence, li
             ended: true,
         });
     }
-    let (sql, last) = match filter.correlation {
-        Some(_) => (BY_CORRELATION, end),
-        None => (
-            BY_SEQUENCE,
-            end.min(Sequence::new(after.get().saturating_add(limits::SCAN_MAX))),
-        ),
+    let last = match filter.correlation {
+        Some(_) => end,
+        None => end.min(Sequence::new(after.get().saturating_add(limits::SCAN_MAX))),
     };
     let (topic_from, topic_below) = topic_range(filter.topics.as_ref());
+    let (after, until) = (after.get(), last.get());
+    let mut params: Vec<&dyn ToValue> = vec![
+        &after,
+        &until,
+        &filter.correlation,
+        &filter.event_type,
+        &filter.source,
+        &filter.tenant,
+        &filter.since,
+        &filter.until,
+        &topic_from,
+        &topic_below,
+        &filter.causation,
+    ];
+    let bounds;
+    let sql = match db.dialect() {
+        Dialect::Sqlite => match filter.correlation {
+            Some(_) => BY_CORRELATION,
+            None => BY_SEQUENCE,
+        },
+        Dialect::Postgres => {
+            bounds = (
+                filter.topics.as_ref().and_then(Patterns::regex),
+                i64::try_from(limit).unwrap_or(i64::MAX),
+                i64::try_from(limits::PAGE_BYTES_MAX).unwrap_or(i64::MAX),
+            );
+            params.extend::<[&dyn ToValue; 3]>([&bounds.0, &bounds.1, &bounds.2]);
+            match filter.correlation {
+                Some(_) => BY_CORRELATION_BOUNDED,
+                None => BY_SEQUENCE_BOUNDED,
+            }
+        }
+        other => return Err(unknown(other)),
+    };
     let mut events = Vec::new();
     let mut bytes = 0;
+    let mut data = 0;
     let mut reached = last;
-    db.each(
-        sql,
-        &[
-            &after.get(),
-            &last.get(),
-            &filter.correlation,
-            &filter.event_type,
-            &filter.source,
-            &filter.tenant,
-            &filter.since,
-            &filter.until,
-            &topic_from,
-            &topic_below,
-        ],
-        |row| {
-            if let Some(pattern) = &filter.topics
-                && !pattern.matches_str(row.text(6)?)
-            {
-                return Ok(true);
-            }
-            let event = read(row)?;
-            bytes += event.bytes();
-            let sequence = event.sequence();
-            events.push(event);
-            let room = events.len() < limit && bytes < limits::PAGE_BYTES_MAX;
-            if !room {
-                reached = sequence;
-            }
-            Ok(room)
-        },
-    )?;
+    db.each(sql, &params, |row| {
+        if let Some(patterns) = &filter.topics
+            && !patterns.matches_str(row.text(6)?)
+        {
+            return Ok(true);
+        }
+        let event = read(row)?;
+        bytes += event.bytes();
+        data += event.data().size();
+        let sequence = event.sequence();
+        events.push(event);
+        // The second bound is the one that PostgreSQL goes by: where the answer may have ended early, so does this.
+        let room = events.len() < limit && bytes < limits::PAGE_BYTES_MAX && data < limits::PAGE_BYTES_MAX;
+        if !room {
+            reached = sequence;
+        }
+        Ok(room)
+    })?;
     Ok(Found {
         events,
         reached,
@@ -200,10 +361,51 @@ pub(crate) fn read_after(db: &Snapshot<'_>, filter: &Filter, after: Sequence, li
     })
 }
 
-/// Bounds on the text of every topic that `pattern` can match, for the engine to skip the rest by: from the first, below
-/// the second.
-fn topic_range(pattern: Option<&Pattern>) -> (Option<String>, Option<String>) {
-    let Some(pattern) = pattern else { return (None, None) };
+/// The events with these sequences, as far as there are any, in the order asked for.
+pub(crate) fn get(db: &Snapshot<'_>, sequences: &[Sequence]) -> Result<Vec<Event>> {
+    let mut events = Vec::with_capacity(sequences.len());
+    for sequence in sequences {
+        events.extend(db.query_opt(ONE, &[&sequence.get()], read)?);
+    }
+    Ok(events)
+}
+
+/// The cursor that stands before the first event dated `time` or later, as if the log were in the order of its dates: it is
+/// but for events that were published with a date of their own, which may end up on either side.
+pub(crate) fn before(db: &Snapshot<'_>, time: Timestamp) -> Result<Sequence> {
+    let at = |after: u64| {
+        db.query_opt(TIME_FROM, &[&after], |row| {
+            Ok((sequence_of(row.get(0)?)?.get(), row.get::<Timestamp>(1)?))
+        })
+    };
+    // Invariant: every event up to `low` is earlier, and the first one after `high` is not, or there is none.
+    let (mut low, mut high) = (0, head(db)?.get());
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match at(middle)? {
+            Some((sequence, found)) if found < time && sequence <= high => low = sequence,
+            Some(_) | None => high = middle,
+        }
+    }
+    Ok(Sequence::new(low))
+}
+
+/// Bounds on the text of every topic that one of the patterns can match, for the engine to skip the rest by: from the first,
+/// below the second.
+fn topic_range(patterns: Option<&Patterns>) -> (Option<String>, Option<String>) {
+    let mut ranges = patterns.into_iter().flat_map(Patterns::iter).map(pattern_range);
+    let Some((mut from, mut below)) = ranges.next() else {
+        return (None, None);
+    };
+    for (other_from, other_below) in ranges {
+        // A missing bound bounds nothing: whatever the others say, neither does the whole.
+        from = from.zip(other_from).map(|(one, other)| one.min(other));
+        below = below.zip(other_below).map(|(one, other)| one.max(other));
+    }
+    (from, below)
+}
+
+fn pattern_range(pattern: &Pattern) -> (Option<String>, Option<String>) {
     let prefix = pattern.literal_prefix();
     if pattern.is_literal() {
         // Topics have no control characters, so none lies between a text and the same text with one behind.
@@ -214,6 +416,10 @@ fn topic_range(pattern: Option<&Pattern>) -> (Option<String>, Option<String>) {
         Some(tokens) => (Some(prefix.to_owned()), Some(format!("{tokens}/"))),
         None => (None, None),
     }
+}
+
+fn unknown(dialect: Dialect) -> Error {
+    Error::new(ErrorKind::Internal, "the bus does not know this engine").with("dialect", format!("{dialect:?}"))
 }
 
 fn read(row: &Row<'_>) -> Result<Event> {
@@ -227,7 +433,10 @@ fn read(row: &Row<'_>) -> Result<Event> {
         tenant: Cow::Owned(row.get(7)?),
         correlation: row.get(8)?,
         causation: row.get(9)?,
-        data: row.get(10)?,
+        key: row.get(10)?,
+        traceparent: row.get(11)?,
+        expires: row.get(12)?,
+        data: row.get(13)?,
     };
     Ok(Event::published(
         sequence_of(row.get(0)?)?,

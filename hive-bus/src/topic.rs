@@ -3,6 +3,7 @@
 //! A topic is a row of tokens between dots, from the general to the particular: `task.failed.reviewer`. A pattern is a
 //! topic in which `*` stands for exactly one token and a last `>` for one or more; `*` alone means everything.
 
+mod patterns;
 mod trie;
 
 #[cfg(test)]
@@ -15,6 +16,7 @@ use std::str::FromStr;
 use hive_errors::{Error, ErrorKind, Result};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use self::patterns::Patterns;
 pub use self::trie::{PatternKey, PatternTrie};
 use crate::limits;
 

@@ -7,6 +7,9 @@
 //! | sequence | extension `sequence`, padded with zeros so that it sorts as text, as that extension asks |
 //! | tenant | extension `tenant` |
 //! | correlation, causation | extensions `correlationid`, `causationid` |
+//! | key | extension `partitionkey` |
+//! | trace context | extension `traceparent` |
+//! | expiry | extension `expirytime` |
 //! | schema version | extension `schemaversion`, an integer |
 
 use std::borrow::Cow;
@@ -41,6 +44,9 @@ impl Event {
             tenant,
             correlation,
             causation,
+            key,
+            traceparent,
+            expires,
             data,
         } = self.attributes();
         let mut object = Map::new();
@@ -65,6 +71,15 @@ impl Event {
         }
         if let Some(causation) = causation {
             set("causationid", causation.as_str().into());
+        }
+        if let Some(key) = key {
+            set("partitionkey", key.as_str().into());
+        }
+        if let Some(traceparent) = traceparent {
+            set("traceparent", traceparent.as_str().into());
+        }
+        if let Some(expires) = expires {
+            set("expirytime", expires.to_string().into());
         }
         set("data", data.decode()?);
         Ok(Value::Object(object))
@@ -163,10 +178,7 @@ fn parse(object: &Map<String, Value>) -> Result<NewEvent> {
             .with_hint("an event of another system gets an id here; keep its own id in the data")
     })?;
     let topic = Topic::new(required("subject")?).map_err(|e| e.with("attribute", "subject"))?;
-    let time = match text(object, "time")? {
-        None => None,
-        Some(time) => Some(time.parse::<Timestamp>().map_err(|e| e.with("attribute", "time"))?),
-    };
+    let time = date(object, "time")?;
     let attributes = Attributes {
         event_type: Cow::Owned(required("type")?),
         schema_version: schema_version(object)?,
@@ -175,6 +187,9 @@ fn parse(object: &Map<String, Value>) -> Result<NewEvent> {
         tenant: owned("tenant")?.map_or(Cow::Borrowed(TENANT_DEFAULT), Cow::Owned),
         correlation: owned("correlationid")?,
         causation: owned("causationid")?,
+        key: owned("partitionkey")?,
+        traceparent: owned("traceparent")?,
+        expires: date(object, "expirytime")?,
         data: Payload::encode(object.get("data").unwrap_or(&Value::Null), limits::DATA_BYTES_MAX)?,
     };
     rules::check(&attributes)?;
@@ -183,6 +198,12 @@ fn parse(object: &Map<String, Value>) -> Result<NewEvent> {
         time,
         attributes,
     })
+}
+
+fn date(object: &Map<String, Value>, name: &'static str) -> Result<Option<Timestamp>> {
+    text(object, name)?
+        .map(|text| text.parse().map_err(|e: Error| e.with("attribute", name)))
+        .transpose()
 }
 
 fn schema_version(object: &Map<String, Value>) -> Result<u16> {

@@ -14,6 +14,9 @@ pub(super) fn check(attributes: &Attributes) -> Result<()> {
         tenant,
         correlation,
         causation,
+        key,
+        traceparent,
+        expires: _,
         data,
     } = attributes;
     event_type_rule(event_type)?;
@@ -24,6 +27,12 @@ pub(super) fn check(attributes: &Attributes) -> Result<()> {
     }
     if let Some(text) = causation {
         id_rule("causation", text)?;
+    }
+    if let Some(text) = key {
+        id_rule("key", text)?;
+    }
+    if let Some(text) = traceparent {
+        traceparent_rule(text)?;
     }
     if *schema_version == 0 {
         return Err(
@@ -92,6 +101,37 @@ fn id_rule(name: &'static str, text: &str) -> Result<()> {
         text,
         |c| !c.is_control(),
         "take the id of a task, an event or a request",
+    )
+}
+
+/// Version, trace, parent and flags in lower-case hexadecimal digits; later versions may have more behind that.
+fn traceparent_rule(text: &str) -> Result<()> {
+    bounds("traceparent", text, limits::TRACEPARENT_BYTES_MAX)?;
+    let lower_hex = |part: &str, digits: usize| {
+        part.len() == digits && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let zero = |part: &str| part.bytes().all(|b| b == b'0');
+    let mut parts = text.split('-');
+    let mut next = || parts.next().unwrap_or_default();
+    let (version, trace, parent, flags) = (next(), next(), next(), next());
+    let known = lower_hex(version, 2)
+        && version != "ff"
+        && lower_hex(trace, 32)
+        && !zero(trace)
+        && lower_hex(parent, 16)
+        && !zero(parent)
+        && lower_hex(flags, 2)
+        && (version != "00" || parts.next().is_none());
+    if known && text.bytes().all(|b| b.is_ascii_graphic()) {
+        return Ok(());
+    }
+    Err(
+        Error::new(ErrorKind::InvalidInput, "the trace context of the event is not one")
+            .with("attribute", "traceparent")
+            .with("found", text.escape_debug())
+            .with_hint(
+                "write it as W3C Trace Context does: 00-<32 digits>-<16 digits>-<2 digits>, lower-case hexadecimal",
+            ),
     )
 }
 

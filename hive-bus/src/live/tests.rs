@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::event::NewEvent;
+use crate::topic::Pattern;
 
 fn event(sequence: u64, topic: &'static str, bytes: usize) -> Event {
     let new = NewEvent::new("a", topic, &"x".repeat(bytes)).unwrap();
@@ -16,19 +17,26 @@ fn event(sequence: u64, topic: &'static str, bytes: usize) -> Event {
 }
 
 fn read(recent: &Recent, pattern: &Pattern, after: u64) -> Option<(Vec<u64>, u64)> {
-    let mut found = VecDeque::new();
-    let reached = recent.read_after(pattern, Sequence::new(after), &mut found)?;
+    let mut found = Vec::new();
+    let patterns = Patterns::from(pattern.clone());
+    let reached = recent.read_after(&patterns, Sequence::new(after), limits::PAGE_EVENTS_MAX, &mut found)?;
     Some((
         found.iter().map(|event| event.sequence().get()).collect(),
         reached.get(),
     ))
 }
 
+/// These follow one another, and nothing lies between.
+fn push(recent: &Recent, events: Vec<Event>) {
+    let (first, last) = (events[0].sequence(), events.last().unwrap().sequence());
+    recent.push(first.before(), events, last);
+}
+
 #[test]
 fn it_holds_the_newest_and_no_more() {
     let recent = Recent::default();
     let total = limits::RECENT_EVENTS_MAX as u64 + 10;
-    recent.push((1..=total).map(|at| event(at, "a", 1)).collect());
+    push(&recent, (1..=total).map(|at| event(at, "a", 1)).collect());
     assert_eq!(read(&recent, &Pattern::ALL, 9), None);
     assert_eq!(read(&recent, &Pattern::ALL, total), None);
     let (first, reached) = read(&recent, &Pattern::ALL, 10).unwrap();
@@ -38,7 +46,7 @@ fn it_holds_the_newest_and_no_more() {
     );
 
     let large = limits::DATA_BYTES_MAX - 2;
-    recent.push((1..=100).map(|at| event(total + at, "a", large)).collect());
+    push(&recent, (1..=100).map(|at| event(total + at, "a", large)).collect());
     let ring = recent.ring.read().unwrap();
     assert!(ring.bytes <= limits::RECENT_BYTES_MAX);
     assert_eq!(ring.bytes, ring.events.iter().map(Event::bytes).sum::<usize>());
@@ -48,7 +56,10 @@ fn it_holds_the_newest_and_no_more() {
 #[test]
 fn a_page_is_bounded_in_bytes() {
     let recent = Recent::default();
-    recent.push((1..=8).map(|at| event(at, "a", limits::DATA_BYTES_MAX - 2)).collect());
+    push(
+        &recent,
+        (1..=8).map(|at| event(at, "a", limits::DATA_BYTES_MAX - 2)).collect(),
+    );
     let (page, reached) = read(&recent, &Pattern::ALL, 0).unwrap();
     assert_eq!(page, (1..=reached).collect::<Vec<_>>());
     assert!((4..=5).contains(&page.len()), "{page:?}");
@@ -57,30 +68,74 @@ fn a_page_is_bounded_in_bytes() {
 #[test]
 fn the_head_only_grows() {
     let live = Live::new(Sequence::new(5));
-    let (mut head, _recent) = live.subscribe();
-    assert!(live.is_watched());
+    let mut head = live.follow();
     live.committed_to(Sequence::new(4));
     assert!(!head.has_changed().unwrap());
-    live.committed(vec![event(6, "a", 1)]);
-    live.committed(Vec::new());
-    assert_eq!(
-        *head.borrow_and_update(),
-        Head {
-            sequence: Sequence::new(6),
-            closed: false
-        }
-    );
+    live.committed(Sequence::new(5), vec![event(6, "a", 1)], Sequence::new(6));
+    let at_six = |closed| Head {
+        sequence: Sequence::new(6),
+        closed,
+    };
+    assert_eq!(*head.borrow_and_update(), at_six(false));
     live.close();
     live.close();
-    assert_eq!(
-        *head.borrow_and_update(),
-        Head {
-            sequence: Sequence::new(6),
-            closed: true
-        }
-    );
-    drop(head);
+    assert_eq!(*head.borrow_and_update(), at_six(true));
+}
+
+/// Whether it is woken before anything else can happen.
+async fn is_woken(interest: &Interest) -> bool {
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+    tokio::select! {
+        biased;
+        () = interest.woken() => interest.take(),
+        () = std::future::ready(()) => false,
+    }
+}
+
+#[tokio::test]
+async fn only_those_are_woken_whom_it_concerns() {
+    let live = Live::new(Sequence::START);
     assert!(!live.is_watched());
+    let a = live.interest(&Patterns::new(["a.*", "c"]).unwrap(), None);
+    let b = live.interest(&Patterns::new(["b.>"]).unwrap(), Some("group"));
+    assert!(live.is_watched());
+    live.committed(Sequence::START, vec![event(1, "a.x", 1)], Sequence::new(1));
+    assert!(is_woken(&a).await && !is_woken(&a).await && !is_woken(&b).await);
+    live.committed(
+        Sequence::new(1),
+        vec![event(2, "b.x", 1), event(3, "c", 1)],
+        Sequence::new(3),
+    );
+    assert!(is_woken(&a).await && is_woken(&b).await);
+    // Not at hand, so it may concern anybody.
+    live.committed_to(Sequence::new(9));
+    assert!(is_woken(&a).await && is_woken(&b).await);
+    live.touch("group");
+    live.touch("nobody");
+    assert!(!is_woken(&a).await && is_woken(&b).await);
+    live.close();
+    assert!(is_woken(&a).await && is_woken(&b).await);
+    drop((a, b));
+    assert!(!live.is_watched());
+}
+
+#[tokio::test]
+async fn a_wake_up_waits_for_who_was_not_waiting() {
+    let live = Live::new(Sequence::START);
+    let interest = live.interest(&Pattern::ALL.into(), None);
+    live.committed(Sequence::START, vec![event(1, "a", 1)], Sequence::new(1));
+    interest.woken().await;
+    // Dropped futures take nothing along.
+    for _ in 0..3 {
+        tokio::select! {
+            biased;
+            () = interest.woken() => {}
+            () = std::future::ready(()) => panic!("the wake-up is gone"),
+        }
+    }
+    assert!(interest.take() && !interest.take());
 }
 
 proptest! {
@@ -101,7 +156,7 @@ proptest! {
             next += length;
             log.extend(batch.iter().cloned());
             if told {
-                recent.push(batch);
+                push(&recent, batch);
             }
         }
         let pattern = Pattern::new("a").unwrap();

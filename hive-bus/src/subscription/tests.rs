@@ -1,16 +1,18 @@
-use hive_core::clock::Timestamp;
-use hive_core::db::Options;
+use hive_core::clock::SystemClock;
+use hive_core::db::{Db, Options};
 use hive_core::id::EventId;
 use tempfile::TempDir;
 
 use super::*;
 use crate::event::{Attributes, NewEvent};
-use crate::live::Live;
+use crate::log;
+use crate::topic::Pattern;
+use crate::transport::Database;
 
 /// A log whose events are announced when and how a test says.
 struct Fixture {
     db: Db,
-    live: Live,
+    database: Database,
     _dir: TempDir,
 }
 
@@ -21,24 +23,23 @@ impl Fixture {
             .await
             .unwrap();
         Self {
+            database: Database::open(db.clone(), Arc::new(SystemClock)).await.unwrap(),
             db,
-            live: Live::new(Sequence::START),
             _dir: dir,
         }
     }
 
     async fn subscribe(&self) -> Subscription {
-        let (head, recent) = self.live.subscribe();
-        let db = self.db.clone();
-        Subscribe {
-            db,
-            head,
-            recent,
-            pattern: Ok(Pattern::ALL),
-            after: None,
-        }
-        .await
-        .unwrap()
+        let transport = Arc::new(self.database.clone());
+        Subscribe::new(transport, Arc::default(), Ok(Pattern::ALL.into()))
+            .await
+            .unwrap()
+    }
+
+    /// Says that these are committed.
+    fn announce(&self, events: Vec<Event>) {
+        let (first, last) = (events[0].sequence(), events.last().unwrap().sequence());
+        self.database.live().committed(first.before(), events, last);
     }
 
     async fn commit(&self, attributes: Vec<Attributes>) -> Vec<Event> {
@@ -47,7 +48,7 @@ impl Fixture {
             for attributes in attributes.clone() {
                 let number = u128::from(log::head(tx)?.get() + 1);
                 let id = EventId::from_bytes(number.to_be_bytes());
-                let sequence = log::insert(tx, id, Timestamp::EPOCH, &attributes)?;
+                let sequence = log::insert(tx, id, Timestamp::EPOCH, &attributes)?.unwrap();
                 events.push(Event::published(sequence, id, Timestamp::EPOCH, attributes));
             }
             Ok(events)
@@ -80,7 +81,7 @@ async fn a_slow_subscriber_holds_one_page() {
         .unwrap()
         .attributes;
     for attributes in [vec![small(); 900], vec![large; 60], vec![small(); 900]] {
-        fixture.live.committed(fixture.commit(attributes).await);
+        fixture.announce(fixture.commit(attributes).await);
     }
     assert!(slow.page.is_empty());
 
@@ -99,7 +100,7 @@ async fn what_was_committed_after_a_read_began_is_not_taken_as_read() {
     let mut subscription = fixture.subscribe().await;
     for number in 1..=2 {
         fixture.commit(vec![small()]).await;
-        fixture.live.committed_to(Sequence::new(number));
+        fixture.database.live().committed_to(Sequence::new(number));
         if number == 1 {
             read_and_drop(&mut subscription).await;
         }
@@ -113,10 +114,10 @@ async fn what_a_dropped_read_found_is_not_taken_from_memory_as_well() {
     let fixture = Fixture::new().await;
     let mut subscription = fixture.subscribe().await;
     // The last look at the log, under way while something is still published.
-    fixture.live.close();
+    fixture.database.live().close();
     let committed = fixture.commit(vec![small()]).await;
     read_and_drop(&mut subscription).await;
-    fixture.live.committed(committed);
+    fixture.announce(committed);
     assert_eq!(subscription.next().await.unwrap().sequence(), Sequence::new(1));
     for _ in 0..2 {
         assert_eq!(subscription.next().await.unwrap_err().kind(), ErrorKind::ShuttingDown);

@@ -101,6 +101,11 @@ impl<T> PatternTrie<T> {
         found
     }
 
+    /// Every value, in no particular order.
+    pub fn for_each<'a>(&'a self, mut visit: impl FnMut(&'a T)) {
+        self.values.values().for_each(|entry| visit(&entry.value));
+    }
+
     /// [`PatternTrie::matches`] without the list.
     pub fn for_each_match<'a>(&'a self, topic: &Topic, mut visit: impl FnMut(&'a T)) {
         self.root.visit(topic.tokens(), &mut |key| {

@@ -1,0 +1,326 @@
+//! The table of events as a transport.
+
+#[cfg(feature = "postgres")]
+mod follow;
+mod letter;
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use hive_core::clock::{Clock, Timestamp};
+use hive_core::db::{Db, Dialect, Snapshot, Tx, Write};
+use hive_core::id::EventId;
+use hive_errors::{Error, ErrorKind, Result};
+
+#[cfg(feature = "postgres")]
+use self::follow::Follower;
+use super::{Change, DeadLetter, Found, Register, Transport};
+use crate::event::{Attributes, Event, NewEvent, Sequence};
+use crate::live::Live;
+use crate::log::{self, Filter};
+use crate::topic::Patterns;
+
+/// Who hears of what was published.
+#[cfg(feature = "postgres")]
+const PUBLISHED: &str = "hive_bus_event";
+
+/// Who hears of a change of a consumer's state.
+const CHANGED: &str = "hive_bus_consumer";
+
+/// The events of one database, SQLite or PostgreSQL. Clones are the same transport.
+///
+/// It is the truth behind every other transport: what is published here is on disk, together with the caller's own writes if
+/// it likes.
+#[derive(Clone)]
+pub struct Database {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    db: Db,
+    clock: Arc<dyn Clock>,
+    live: Live,
+    #[cfg(feature = "postgres")]
+    follower: Option<Follower>,
+}
+
+/// What publishing one event came to.
+enum Stored {
+    New(Event),
+    /// It was there already.
+    Known(Sequence),
+}
+
+impl Database {
+    /// The events of `db`, which was opened with [`MIGRATIONS`](crate::MIGRATIONS).
+    ///
+    /// # Errors
+    /// `storage` when the tables are missing or cannot be read.
+    pub async fn open(db: Db, clock: Arc<dyn Clock>) -> Result<Self> {
+        let head = db.read(log::head).await.map_err(|e| {
+            if e.kind() == ErrorKind::Storage {
+                e.with_hint("open the database with hive_bus::MIGRATIONS")
+            } else {
+                e
+            }
+        })?;
+        let live = Live::new(head);
+        #[cfg(feature = "postgres")]
+        let follower = if db.dialect() == Dialect::Sqlite {
+            None
+        } else {
+            Some(Follower::begin(db.clone(), Arc::clone(&clock), live.clone()).await?)
+        };
+        Ok(Self {
+            inner: Arc::new(Inner {
+                db,
+                clock,
+                live,
+                #[cfg(feature = "postgres")]
+                follower,
+            }),
+        })
+    }
+
+    pub(crate) fn db(&self) -> &Db {
+        &self.inner.db
+    }
+
+    /// Writes one event in the caller's transaction.
+    pub(crate) fn publish_one_in(&self, tx: &mut Tx<'_>, event: NewEvent) -> Result<Sequence> {
+        match store(tx, event)? {
+            Stored::Known(sequence) => Ok(sequence),
+            Stored::New(event) => {
+                let sequence = event.sequence();
+                self.announce(tx, vec![event]);
+                Ok(sequence)
+            }
+        }
+    }
+
+    /// Writes events in the caller's transaction, in this order.
+    pub(crate) fn publish_in(&self, tx: &mut Tx<'_>, events: Vec<NewEvent>) -> Result<Vec<Sequence>> {
+        let mut sequences = Vec::with_capacity(events.len());
+        let mut new = Vec::with_capacity(events.len());
+        let stored = events.into_iter().try_for_each(|event| {
+            sequences.push(match store(tx, event)? {
+                Stored::Known(sequence) => sequence,
+                Stored::New(event) => {
+                    let sequence = event.sequence();
+                    new.push(event);
+                    sequence
+                }
+            });
+            Ok(())
+        });
+        // Also when one failed: the caller may commit the others all the same.
+        self.announce(tx, new);
+        stored.map(|()| sequences)
+    }
+
+    /// Reads what `filter` wants, up to what is settled.
+    pub(crate) async fn read_filtered(&self, filter: Filter, after: Sequence, limit: usize) -> Result<Found> {
+        let end = self.settled();
+        self.inner
+            .db
+            .read(move |db| {
+                let end = end.map_or_else(|| log::head(db), Ok)?;
+                log::read_after(db, &filter, after, end, limit)
+            })
+            .await
+    }
+
+    /// Up to where the log may be read; `None` where that is its end.
+    fn settled(&self) -> Option<Sequence> {
+        #[cfg(feature = "postgres")]
+        if self.inner.follower.is_some() {
+            return Some(self.inner.live.head().sequence);
+        }
+        None
+    }
+
+    fn announce(&self, tx: &mut Tx<'_>, events: Vec<Event>) {
+        let (Some(first), Some(last)) = (events.first().map(Event::sequence), events.last().map(Event::sequence))
+        else {
+            return;
+        };
+        #[cfg(feature = "postgres")]
+        if self.inner.follower.is_some() {
+            return tx.notify(PUBLISHED);
+        }
+        // One writes at a time, so whatever has a lower sequence is committed, too.
+        let live = self.inner.live.clone();
+        if live.is_watched() {
+            tx.on_commit(move || live.committed(first.before(), events, last));
+        } else {
+            // Whoever waits from now on reads it from the table.
+            tx.on_commit(move || live.committed_to(last));
+        }
+    }
+}
+
+/// Writes one event that has an id and a time, unless it is there.
+fn store(tx: &mut Tx<'_>, event: NewEvent) -> Result<Stored> {
+    let (id, time, attributes) = event.into_parts()?;
+    match log::insert(tx, id, time, &attributes)? {
+        Some(sequence) => Ok(Stored::New(Event::published(sequence, id, time, attributes))),
+        None => known(tx, id, &attributes).map(Stored::Known),
+    }
+}
+
+/// The sequence of the event that has this id, if it is the same.
+fn known(db: &Snapshot<'_>, id: EventId, attributes: &Attributes) -> Result<Sequence> {
+    let known = log::find(db, id)?.ok_or_else(|| {
+        Error::new(ErrorKind::Conflict, "the event with this id was removed a moment ago")
+            .with("id", id)
+            .retryable()
+    })?;
+    known.same_as(attributes)
+}
+
+#[async_trait]
+impl Transport for Database {
+    fn name(&self) -> &'static str {
+        if self.inner.db.dialect() == Dialect::Sqlite {
+            "sqlite"
+        } else {
+            "postgres"
+        }
+    }
+
+    async fn publish(&self, events: Vec<NewEvent>) -> Result<Vec<Sequence>> {
+        let database = self.clone();
+        let work = move |tx: &mut Tx<'_>| database.publish_in(tx, events.clone());
+        self.inner.db.write(work).await
+    }
+
+    async fn read(&self, patterns: &Patterns, after: Sequence, limit: usize) -> Result<Found> {
+        let filter = Filter {
+            topics: Some(patterns.clone()),
+            ..Filter::default()
+        };
+        self.read_filtered(filter, after, limit).await
+    }
+
+    async fn get(&self, sequences: &[Sequence]) -> Result<Vec<Event>> {
+        let sequences = sequences.to_vec();
+        self.inner.db.read(move |db| log::get(db, &sequences)).await
+    }
+
+    async fn head(&self) -> Result<Sequence> {
+        #[cfg(feature = "postgres")]
+        if let Some(follower) = &self.inner.follower {
+            return follower.settle().await;
+        }
+        // A snapshot holds every write acknowledged before it.
+        self.inner.db.read(log::head).await
+    }
+
+    async fn before(&self, time: Timestamp) -> Result<Sequence> {
+        self.inner.db.read(move |db| log::before(db, time)).await
+    }
+
+    fn live(&self) -> &Live {
+        &self.inner.live
+    }
+
+    async fn now(&self) -> Result<Timestamp> {
+        if self.inner.db.dialect() == Dialect::Sqlite {
+            return Ok(self.inner.clock.now());
+        }
+        self.inner.db.read(|db| db.now()).await
+    }
+
+    async fn load(&self, consumer: &str) -> Result<Option<Register>> {
+        let consumer = consumer.to_owned();
+        self.inner.db.read(move |db| letter::load(db, &consumer)).await
+    }
+
+    async fn store(&self, consumer: &str, change: Change) -> Result<Option<u64>> {
+        let (consumer, wake) = (consumer.to_owned(), change.wake);
+        let live = self.inner.live.clone();
+        let asked = if change.relaxed {
+            Write::relaxed()
+        } else {
+            Write::durable()
+        };
+        let work = move |tx: &mut Tx<'_>| {
+            let stored = letter::store(tx, &consumer, &change)?;
+            if stored.is_some() && wake {
+                let (live, consumer) = (live.clone(), consumer.clone());
+                tx.on_commit(move || live.touch(&consumer));
+                tx.notify(CHANGED);
+            }
+            Ok(stored)
+        };
+        // Every statement is guarded by the revision, or changes nothing when it is run again.
+        self.inner.db.write_with(asked.read_committed(), work).await
+    }
+
+    async fn remove(&self, consumer: &str) -> Result<bool> {
+        let consumer = consumer.to_owned();
+        let live = self.inner.live.clone();
+        let work = move |tx: &mut Tx<'_>| {
+            let (live, name) = (live.clone(), consumer.clone());
+            tx.on_commit(move || live.touch(&name));
+            tx.notify(CHANGED);
+            letter::remove(tx, &consumer)
+        };
+        self.inner.db.write(work).await
+    }
+
+    async fn consumers(&self, after: &str, limit: usize) -> Result<Vec<String>> {
+        let after = after.to_owned();
+        self.inner.db.read(move |db| letter::consumers(db, &after, limit)).await
+    }
+
+    async fn dead_letters(&self, consumer: &str, after: Sequence, limit: usize) -> Result<Vec<DeadLetter>> {
+        let consumer = consumer.to_owned();
+        let work = move |db: &Snapshot<'_>| letter::page(db, &consumer, after, limit);
+        self.inner.db.read(work).await
+    }
+
+    async fn dead(&self, consumer: &str, sequences: &[Sequence]) -> Result<Vec<DeadLetter>> {
+        let (consumer, sequences) = (consumer.to_owned(), sequences.to_vec());
+        let work = move |db: &Snapshot<'_>| letter::find(db, &consumer, &sequences);
+        self.inner.db.read(work).await
+    }
+
+    async fn purge(&self, consumer: &str, sequences: &[Sequence]) -> Result<usize> {
+        let (consumer, sequences) = (consumer.to_owned(), sequences.to_vec());
+        let work = move |tx: &mut Tx<'_>| letter::purge(tx, &consumer, &sequences);
+        self.inner.db.write(work).await
+    }
+
+    async fn relay(&self, _events: Vec<Event>) -> Result<()> {
+        Err(not_relayed())
+    }
+
+    async fn relayed(&self) -> Result<Sequence> {
+        Err(not_relayed())
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.inner.live.close();
+        #[cfg(feature = "postgres")]
+        if let Some(follower) = &self.inner.follower {
+            follower.end().await;
+        }
+        Ok(())
+    }
+}
+
+fn not_relayed() -> Error {
+    Error::new(ErrorKind::InvalidInput, "events are not relayed to a database")
+        .with_hint("a relay takes events from a database to another transport; publish here instead")
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database")
+            .field("db", &self.inner.db)
+            .field("live", &self.inner.live)
+            .finish()
+    }
+}
