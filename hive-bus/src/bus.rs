@@ -9,13 +9,15 @@ use hive_core::db::{Db, Tx};
 use hive_core::id::IdSource;
 use hive_errors::{Error, ErrorKind, Result};
 
+use crate::consumer::{Admin, Begin, Company, Consume, ConsumerInfo};
 use crate::event::{NewEvent, Sequence};
 use crate::history::{self, Page, Query, Trace};
 use crate::limits;
 use crate::pressure::Pressure;
 use crate::subscription::Subscribe;
+use crate::telemetry::PublishMetrics;
 use crate::topic::Patterns;
-use crate::transport::{Database, Transport};
+use crate::transport::{Database, DeadLetter, Transport};
 
 /// The event bus of one database, or of another transport. Clones are cheap and are the same bus.
 ///
@@ -34,6 +36,8 @@ struct Inner {
     clock: Arc<dyn Clock>,
     ids: IdSource,
     pressure: Arc<Pressure>,
+    company: Arc<Company>,
+    metrics: PublishMetrics,
 }
 
 impl Bus {
@@ -54,13 +58,22 @@ impl Bus {
     }
 
     fn with(database: Option<Database>, transport: Arc<dyn Transport>, clock: Arc<dyn Clock>, ids: IdSource) -> Self {
+        let company = Company::new(
+            Arc::clone(&transport),
+            database.clone(),
+            Arc::clone(&clock),
+            ids.clone(),
+        );
+        let sink = database.as_ref().map_or(transport.name(), Transport::name);
         Self {
             inner: Arc::new(Inner {
+                metrics: PublishMetrics::new(sink),
                 database,
                 transport,
                 clock,
                 ids,
                 pressure: Arc::default(),
+                company: Arc::new(company),
             }),
         }
     }
@@ -77,9 +90,7 @@ impl Bus {
     /// # Cancel safety
     /// Dropped, the event may or may not be published. With an id of its own it can be published again.
     pub async fn publish(&self, event: impl Into<NewEvent>) -> Result<Sequence> {
-        let event = self.ready(event.into())?;
-        self.relieved().await?;
-        let sequences = self.sink().publish(vec![event]).await?;
+        let sequences = self.send(vec![self.ready(event.into())?]).await?;
         sequences
             .first()
             .copied()
@@ -96,8 +107,7 @@ impl Bus {
     /// As [`Bus::publish`].
     pub async fn publish_all(&self, events: Vec<NewEvent>) -> Result<Vec<Sequence>> {
         let events = self.all_ready(events)?;
-        self.relieved().await?;
-        self.sink().publish(events).await
+        self.send(events).await
     }
 
     /// Publishes an event in the caller's transaction: it is there if and only if the rest of the transaction is.
@@ -147,6 +157,119 @@ impl Bus {
         )
     }
 
+    /// Opens a durable consumer: a name under which the transport keeps how far it came, over restarts and for all members.
+    /// Await it; see [`Consumer`](crate::Consumer).
+    ///
+    /// ```
+    /// # use hive_bus::{Begin, Bus, NewEvent, Result};
+    /// # async fn example(bus: Bus) -> Result<()> {
+    /// let mail = bus.consumer("mail", "order.placed.>").begin(Begin::Oldest).await?;
+    /// loop {
+    ///     let delivery = mail.next().await?;
+    ///     match send_mail(delivery.event()).await {
+    ///         Ok(()) => delivery.ack().await?,
+    ///         Err(error) => delivery.nack(error).await?,
+    ///     }
+    /// }
+    /// # }
+    /// # async fn send_mail(_: &hive_bus::Event) -> std::result::Result<(), &'static str> { Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// `invalid-input` when the name or the pattern is none; `conflict` when there is a consumer of this name with other
+    /// patterns; whatever the transport refuses.
+    pub fn consumer(&self, name: impl Into<String>, pattern: impl Into<Cow<'static, str>>) -> Consume {
+        Consume::new(Arc::clone(&self.inner.company), name.into(), Patterns::new([pattern]))
+    }
+
+    /// [`Bus::consumer`] of what matches any of several patterns.
+    ///
+    /// # Errors
+    /// As [`Bus::consumer`].
+    pub fn consumer_any(&self, name: impl Into<String>, patterns: impl Into<Patterns>) -> Consume {
+        Consume::new(Arc::clone(&self.inner.company), name.into(), Ok(patterns.into()))
+    }
+
+    /// The names of the durable consumers after `after`, sorted, a page of at most `limit`.
+    pub async fn consumers(&self, after: &str, limit: usize) -> Result<Vec<String>> {
+        self.inner.transport.consumers(after, limit).await
+    }
+
+    /// How a consumer stands.
+    ///
+    /// # Errors
+    /// `not-found` when there is none of this name.
+    pub async fn consumer_info(&self, name: &str) -> Result<ConsumerInfo> {
+        self.admin().info(name).await
+    }
+
+    /// Hands out nothing more to a consumer's members, in every process, until it is resumed. What they have they may settle.
+    ///
+    /// # Errors
+    /// `not-found` when there is none of this name.
+    pub async fn pause(&self, name: &str) -> Result<()> {
+        self.admin().change(name, |state| state.paused = true).await
+    }
+
+    /// Undoes [`Bus::pause`].
+    ///
+    /// # Errors
+    /// `not-found` when there is none of this name.
+    pub async fn resume(&self, name: &str) -> Result<()> {
+        self.admin().change(name, |state| state.paused = false).await
+    }
+
+    /// Lets a consumer go on from somewhere else: replay from the beginning, a sequence or a time, or skip what it has not
+    /// read. What its members have in hand is theirs no more.
+    ///
+    /// # Errors
+    /// `not-found` when there is none of this name.
+    pub async fn seek(&self, name: &str, begin: Begin) -> Result<()> {
+        self.admin().seek(name, begin).await
+    }
+
+    /// Removes a consumer, with what it remembers and with its dead letters; whether there was one. Its members end with
+    /// `not-found`.
+    pub async fn remove_consumer(&self, name: &str) -> Result<bool> {
+        self.inner.transport.remove(name).await
+    }
+
+    /// A consumer's dead letters after a sequence, oldest first, at most `limit` and [`limits::DEAD_PAGE_MAX`].
+    ///
+    /// # Errors
+    /// `not-found` when there is none of this name.
+    pub async fn dead_letters(&self, name: &str, after: Sequence, limit: usize) -> Result<Vec<DeadLetter>> {
+        self.admin().dead_letters(name, after, limit).await
+    }
+
+    /// Brings dead letters back: the consumer is given them again, with all their attempts before them. Says how many of them
+    /// there are and there was room for, from the front.
+    ///
+    /// # Errors
+    /// `not-found` when there is no such consumer; `limit-reached` for more than [`limits::DEAD_PAGE_MAX`] at once.
+    pub async fn redrive(&self, name: &str, sequences: &[Sequence]) -> Result<usize> {
+        self.admin().redrive(name, sequences).await
+    }
+
+    /// Throws dead letters away; how many there were.
+    pub async fn purge(&self, name: &str, sequences: &[Sequence]) -> Result<usize> {
+        self.admin().purge(name, sequences).await
+    }
+
+    /// Closes the bus, waits until consumers have given back what they had, and ends the transport's connections.
+    ///
+    /// # Errors
+    /// Whatever the transport meets.
+    pub async fn shutdown(&self) -> Result<()> {
+        self.close();
+        self.inner.company.join().await;
+        self.inner.transport.close().await
+    }
+
+    fn admin(&self) -> Admin<'_> {
+        Admin(&self.inner.company)
+    }
+
     /// One page of the past, oldest first; follow [`Page::next`] for more.
     ///
     /// # Errors
@@ -167,6 +290,21 @@ impl Bus {
     /// the database is closed, so that a process can still tell how it ended.
     pub fn close(&self) {
         self.inner.transport.live().close();
+    }
+
+    async fn send(&self, events: Vec<NewEvent>) -> Result<Vec<Sequence>> {
+        let begun = self.inner.clock.monotonic();
+        let sent = async {
+            self.relieved().await?;
+            self.sink().publish(events).await
+        };
+        let sent = sent.await;
+        let took = self.inner.clock.monotonic().saturating_sub(begun);
+        match &sent {
+            Ok(sequences) => self.inner.metrics.published(sequences.len(), took),
+            Err(error) => self.inner.metrics.failed(error),
+        }
+        sent
     }
 
     /// Where events are published: the database, if there is one.

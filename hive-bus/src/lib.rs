@@ -90,11 +90,14 @@ pub mod transport;
 mod history;
 mod pressure;
 mod subscription;
+mod telemetry;
+mod consumer;
 mod bus;
 
 pub use hive_errors::{Error, ErrorKind, Result};
 
 pub use self::bus::Bus;
+pub use self::consumer::{Begin, Consume, Consumer, ConsumerInfo, Delivery, Order};
 pub use self::event::{Event, NewEvent, SOURCE_DEFAULT, Sequence, TENANT_DEFAULT, TypedEvent};
 pub use self::history::{Page, Query, Trace, TraceEntry};
 pub use self::live::{Head, Interest, Live};

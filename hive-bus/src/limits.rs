@@ -86,18 +86,16 @@ pub const FOLLOW_PATIENCE: Duration = Duration::from_secs(5);
 /// The longest wait between two attempts to read from a server that is away.
 pub const FOLLOW_BACKOFF_MAX: Duration = Duration::from_secs(2);
 
-/// Bytes of a consumer's state: about a hundred for each of [`IN_FLIGHT_MAX`] events under way, with the last error of each.
-pub const STATE_BYTES_MAX: usize = 768 * 1024;
+/// Bytes of a consumer's state. [`IN_FLIGHT_MAX`] events under way take some forty bytes each, and [`MISHAPS_MAX`] failures of
+/// [`MISHAP_BYTES_MAX`] bytes each if they all fail; what NATS takes in one message bounds it.
+pub const STATE_BYTES_MAX: usize = 900 * 1024;
 
-/// Events that a consumer may have taken from the log and not finished, over all its members. It bounds the state, and with it
-/// what each change of it writes.
-pub const IN_FLIGHT_MAX: usize = 4_096;
-
-/// The same, unless a consumer says otherwise: enough to keep handlers busy over a round trip, and a state of few pages.
-pub const IN_FLIGHT_DEFAULT: usize = 1_024;
+/// Events that a consumer may have taken from the log and not finished, over all its members: enough to keep handlers busy over
+/// a round trip, and a state of few pages. It bounds what each change of the state writes.
+pub const IN_FLIGHT_MAX: usize = 1_024;
 
 /// Failed deliveries that are remembered of an event: the first ones seldom say anything that the last ones do not.
-pub const MISHAPS_MAX: usize = 8;
+pub const MISHAPS_MAX: usize = 4;
 
 /// Events that the transport in memory keeps: enough for a test of a busy hour, and no more memory than a process can spare.
 pub const MEMORY_EVENTS_MAX: usize = 100_000;
@@ -107,3 +105,47 @@ pub const MEMORY_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// How long a publisher waits for subscriptions that ask it to before it is told that they do not keep up.
 pub const PUBLISH_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Bytes of the text by which a failed delivery is remembered: the first lines of an error. It bounds a consumer's state.
+pub const MISHAP_BYTES_MAX: usize = 160;
+
+/// Bytes of the error by which a dead letter's last delivery failed, which a person will want to read.
+pub const MISHAP_LAST_BYTES_MAX: usize = 4 * 1024;
+
+/// Bytes in a consumer's name, which is a key on every transport.
+pub const CONSUMER_BYTES_MAX: usize = 128;
+
+/// Events that a process has in hand for one consumer unless that says otherwise, begun or not.
+pub const PREFETCH_DEFAULT: usize = 256;
+
+/// How long a handler has for a delivery unless its consumer says otherwise, and the least and the most it may say: below that
+/// a busy disk would take work away from those who do it, beyond it nobody would notice that it stands still.
+pub const ACK_WAIT_DEFAULT: Duration = Duration::from_secs(30);
+
+/// See [`ACK_WAIT_DEFAULT`].
+pub const ACK_WAIT_MIN: Duration = Duration::from_millis(100);
+
+/// See [`ACK_WAIT_DEFAULT`].
+pub const ACK_WAIT_MAX: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// How often a consumer's event is delivered unless that says otherwise.
+pub const ATTEMPTS_DEFAULT: u32 = 5;
+
+/// How long settling a delivery may take while the transport is away before the handler is told. The claim stands until its
+/// lease runs out, so it can be tried again.
+pub const SETTLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How far a consumer that finds nothing for itself goes on before it writes that down: retention waits for it until then.
+pub const CURSOR_LAZY_MAX: u64 = 10_000;
+
+/// The longest wait between two attempts of a consumer to reach a transport that is away.
+pub const CONSUMER_BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// How long a member that goes waits for its last word to be taken.
+pub const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How often a change of a consumer's state is tried when others change it at the same time: each time one of them got ahead.
+pub const CHANGE_TRIES_MAX: usize = 100;
+
+/// Dead letters in one page of a list.
+pub const DEAD_PAGE_MAX: usize = 256;

@@ -53,6 +53,8 @@ struct Bell {
     round: AtomicU64,
     /// Whether the log may have something for whoever waits.
     rung: AtomicBool,
+    /// Whether somebody else may have changed the group's state.
+    touched: AtomicBool,
 }
 
 /// Somebody waits for events that match some patterns. It ends when it is dropped.
@@ -156,7 +158,7 @@ impl Live {
     /// The state of this group was changed by somebody else: whoever works for it looks again.
     pub fn touch(&self, group: &str) {
         if let Some(bell) = self.groups().get(group).and_then(Weak::upgrade) {
-            bell.ring();
+            bell.touch();
         }
     }
 
@@ -164,7 +166,7 @@ impl Live {
     pub fn touch_all(&self) {
         let bells: Vec<_> = self.groups().values().filter_map(Weak::upgrade).collect();
         for bell in bells {
-            bell.ring();
+            bell.touch();
         }
     }
 
@@ -238,6 +240,11 @@ impl Drop for Inner {
 }
 
 impl Bell {
+    fn touch(&self) {
+        self.touched.store(true, Ordering::Release);
+        self.ring();
+    }
+
     fn ring(&self) {
         self.rung.store(true, Ordering::Release);
         self.notify.notify_one();
@@ -245,6 +252,11 @@ impl Bell {
 }
 
 impl Interest {
+    /// Takes the word that the group's state may have been changed.
+    pub fn take_touched(&self) -> bool {
+        self.bell.touched.swap(false, Ordering::AcqRel)
+    }
+
     /// Returns once something that matches may have come since the last call, at once when it has; also when the log is
     /// closed. It can come too often.
     ///

@@ -23,6 +23,7 @@ use hive_errors::Result;
 use serde::{Deserialize, Serialize};
 
 pub use self::database::Database;
+pub(crate) use self::database::{load_in, store_in};
 pub use self::memory::Memory;
 use crate::event::{Event, NewEvent, Sequence};
 use crate::live::Live;
@@ -54,10 +55,10 @@ pub struct Change {
     pub expected: Option<u64>,
     /// The state from now on.
     pub state: Vec<u8>,
-    /// Letters that are dead from now on. One that is there already stays as it is. They are on record when the state is
+    /// Letters that are dead from now on; one that is there already is replaced. They are on record when the state is
     /// replaced, at the latest; a transport that cannot write both at once writes them first.
     pub dead: Vec<DeadLetter>,
-    /// Letters that are no longer dead: removed with the state or after it.
+    /// Letters that are no longer dead, none of which is among `dead`: removed with the state or after it.
     pub revived: Vec<Sequence>,
     /// Whether the change may be lost with the power, as it can be found out again. It still survives the process where the
     /// transport does.
@@ -213,6 +214,11 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
 
     /// Up to which sequence of the source the transport has everything; [`Sequence::START`] when nothing was relayed.
     async fn relayed(&self) -> Result<Sequence>;
+
+    /// Whether one process alone works with it, so that whoever else has claims on it is dead.
+    fn is_exclusive(&self) -> bool {
+        false
+    }
 
     /// Ends connections and what runs in the background. What waits on [`Transport::live`] ends first.
     async fn close(&self) -> Result<()>;

@@ -160,6 +160,16 @@ impl Database {
     }
 }
 
+/// A consumer's state, in the caller's transaction.
+pub(crate) fn load_in(db: &Snapshot<'_>, consumer: &str) -> Result<Option<Register>> {
+    letter::load(db, consumer)
+}
+
+/// Replaces a consumer's state in the caller's transaction.
+pub(crate) fn store_in(tx: &mut Tx<'_>, consumer: &str, change: &Change) -> Result<Option<u64>> {
+    letter::store(tx, consumer, change)
+}
+
 /// Writes one event that has an id and a time, unless it is there.
 fn store(tx: &mut Tx<'_>, event: NewEvent) -> Result<Stored> {
     let (id, time, attributes) = event.into_parts()?;
@@ -299,6 +309,10 @@ impl Transport for Database {
 
     async fn relayed(&self) -> Result<Sequence> {
         Err(not_relayed())
+    }
+
+    fn is_exclusive(&self) -> bool {
+        self.inner.db.dialect() == Dialect::Sqlite
     }
 
     async fn close(&self) -> Result<()> {

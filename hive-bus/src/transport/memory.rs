@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -28,6 +29,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     live: Live,
     state: Mutex<State>,
+    closed: AtomicBool,
 }
 
 #[derive(Default)]
@@ -62,6 +64,7 @@ impl Memory {
                 clock,
                 live: Live::new(Sequence::START),
                 state: Mutex::default(),
+                closed: AtomicBool::new(false),
             }),
         }
     }
@@ -72,7 +75,7 @@ impl Memory {
     }
 
     fn open(&self) -> Result<()> {
-        if self.inner.live.head().closed {
+        if self.inner.closed.load(Ordering::Acquire) {
             return Err(Error::new(ErrorKind::ShuttingDown, "the transport is closed"));
         }
         Ok(())
@@ -201,7 +204,7 @@ impl Transport for Memory {
         let next = revision.unwrap_or_default() + 1;
         known.register = Some(Register::new(change.state, next));
         for letter in change.dead {
-            known.dead.entry(letter.event.sequence()).or_insert(letter);
+            known.dead.insert(letter.event.sequence(), letter);
         }
         for sequence in change.revived {
             known.dead.remove(&sequence);
@@ -284,6 +287,7 @@ impl Transport for Memory {
 
     async fn close(&self) -> Result<()> {
         self.inner.live.close();
+        self.inner.closed.store(true, Ordering::Release);
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! The bus on real databases.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod consumers;
 mod crash;
 mod history;
 mod publish;

@@ -10,7 +10,7 @@ const LOAD: &str = "SELECT state, revision FROM consumer WHERE name = ?1";
 const CREATE: &str = "INSERT INTO consumer (name, revision, state) VALUES (?1, 1, ?2) ON CONFLICT (name) DO NOTHING";
 const REPLACE: &str = "UPDATE consumer SET state = ?1, revision = revision + 1 WHERE name = ?2 AND revision = ?3";
 const BURY: &str = "INSERT INTO dead_letter (consumer, sequence, letter) VALUES (?1, ?2, ?3)
-    ON CONFLICT (consumer, sequence) DO NOTHING";
+    ON CONFLICT (consumer, sequence) DO UPDATE SET letter = excluded.letter";
 const PURGE: &str = "DELETE FROM dead_letter WHERE consumer = ?1 AND sequence = ?2";
 
 pub(super) fn load(db: &Snapshot<'_>, consumer: &str) -> Result<Option<Register>> {
