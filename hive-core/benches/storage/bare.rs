@@ -15,8 +15,8 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
-use crate::load::{Load, Measured, measure, repeat};
 use crate::{INSERT, TABLE};
+use hive_core_bench::{Load, Measured, measure, repeat};
 
 /// How a bare writer goes about it.
 #[derive(Clone, Copy)]

@@ -8,7 +8,7 @@ use tokio::sync::{Mutex, Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio_postgres::{Client, NoTls, Statement};
 
-use crate::load::{Load, Measured, measure};
+use hive_core_bench::{Load, Measured, measure};
 
 /// The same table as the library makes of the text that SQLite reads.
 const TABLE: &str =

@@ -28,19 +28,12 @@
     clippy::disallowed_methods,
     reason = "a benchmark measures real time and has no clock port"
 )]
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a benchmark that cannot go on should stop"
-)]
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on should stop")]
 #![expect(clippy::print_stdout, reason = "figures go to standard output")]
 
 mod bare;
 #[cfg(all(feature = "postgres", feature = "test-util"))]
 mod bare_server;
-mod disk;
-mod figures;
-mod load;
 mod own;
 #[cfg(all(feature = "postgres", feature = "test-util"))]
 mod server;
@@ -51,9 +44,8 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 
 use crate::bare::{Bare, Form, Naive};
-use crate::figures::{Bar, Figures, SYNCS};
-use crate::load::{Load, Measured, contest};
 use crate::own::Own;
+use hive_core_bench::{Bar, Figures, Load, Measured, SYNCS, contest};
 
 const ROUNDS: usize = 5;
 const SPAN: Duration = Duration::from_millis(400);
@@ -129,7 +121,7 @@ fn main() {
     let mut figures = Figures::default();
     if wanted(SQLITE_ENGINE) {
         for _ in 0..rounds {
-            figures.record(SYNCS, disk::syncs_per_s(SPAN), "syncs/s");
+            figures.record(SYNCS, hive_core_bench::syncs_per_s(SPAN), "syncs/s");
             for &load in &loads {
                 sqlite_writes(&runtime, &mut figures, load);
             }
@@ -156,7 +148,7 @@ fn main() {
 fn postgres(runtime: &Runtime, figures: &mut Figures, loads: &[Load], rounds: usize) {
     let bench = server::Bench::open(runtime);
     for _ in 0..rounds {
-        figures.record(SYNCS, disk::syncs_per_s(SPAN), "syncs/s");
+        figures.record(SYNCS, hive_core_bench::syncs_per_s(SPAN), "syncs/s");
         bench.empty(runtime);
         for &load in loads {
             bench.writes(runtime, figures, load);

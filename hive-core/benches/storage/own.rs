@@ -10,9 +10,8 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
-use crate::figures::median;
-use crate::load::{Load, Measured, measure};
 use crate::{INSERT, TABLE};
+use hive_core_bench::{Load, Measured, measure, median};
 
 /// Rows that are there when reads are measured: more than any cache in front of them holds.
 const ROWS_READ: i64 = 100_000;

@@ -10,9 +10,8 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
 use crate::bare_server::{self, Pool, Sets, WriteFuture};
-use crate::figures::Figures;
-use crate::load::{Load, Measured, contest, measure};
 use crate::{INSERT, READERS, TABLE, WRITERS_BESIDE, load, writes};
+use hive_core_bench::{Figures, Load, Measured, contest, measure};
 
 /// Rows that are there when reads are measured: more than any cache in front of them holds.
 const ROWS_READ: i64 = 100_000;

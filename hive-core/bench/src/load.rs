@@ -8,16 +8,19 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
 /// How many write at once, what, and for how long.
-#[derive(Clone, Copy)]
-pub(crate) struct Load {
-    pub(crate) writers: usize,
-    pub(crate) bytes: usize,
-    pub(crate) span: Duration,
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// How many work at once.
+    pub writers: usize,
+    /// How many bytes each operation carries.
+    pub bytes: usize,
+    /// For how long.
+    pub span: Duration,
 }
 
 impl Load {
     /// The end of the names of this load's figures.
-    pub(crate) fn suffix(self) -> String {
+    pub fn suffix(self) -> String {
         match self.bytes {
             200 => self.writers.to_string(),
             1024 => format!("{}.1k", self.writers),
@@ -27,32 +30,37 @@ impl Load {
 }
 
 /// How long each acknowledged operation took, and all of them together.
-pub(crate) struct Measured {
+#[derive(Debug)]
+pub struct Measured {
     sorted: Vec<Duration>,
     span: Duration,
 }
 
 impl Measured {
-    pub(crate) fn new(mut times: Vec<Duration>, span: Duration) -> Self {
+    /// Operations that took so long each, within this span.
+    pub fn new(mut times: Vec<Duration>, span: Duration) -> Self {
         times.sort_unstable();
         Self { sorted: times, span }
     }
 
     /// Several of the same thing as one.
-    pub(crate) fn join(parts: Vec<Self>) -> Self {
+    pub fn join(parts: Vec<Self>) -> Self {
         let span = parts.iter().map(|part| part.span).sum();
         Self::new(parts.into_iter().flat_map(|part| part.sorted).collect(), span)
     }
 
-    pub(crate) fn per_s(&self) -> f64 {
+    /// Operations a second.
+    pub fn per_s(&self) -> f64 {
         self.sorted.len() as f64 / self.span.as_secs_f64()
     }
 
-    pub(crate) fn p50_ms(&self) -> f64 {
+    /// The median, in milliseconds.
+    pub fn p50_ms(&self) -> f64 {
         self.percentile(50)
     }
 
-    pub(crate) fn p99_ms(&self) -> f64 {
+    /// What one in a hundred takes longer than, in milliseconds.
+    pub fn p99_ms(&self) -> f64 {
         self.percentile(99)
     }
 
@@ -62,7 +70,7 @@ impl Measured {
 }
 
 /// Runs `write` in as many tasks as the load says, each awaiting its last one first, until time is up.
-pub(crate) fn measure<F>(runtime: &Runtime, load: Load, write: impl Fn(i64) -> F + Clone + Send + 'static) -> Measured
+pub fn measure<F>(runtime: &Runtime, load: Load, write: impl Fn(i64) -> F + Clone + Send + 'static) -> Measured
 where
     F: Future<Output = ()> + Send,
 {
@@ -93,7 +101,7 @@ where
 }
 
 /// One thing after another until time is up.
-pub(crate) fn repeat(span: Duration, mut once: impl FnMut(i64)) -> Measured {
+pub fn repeat(span: Duration, mut once: impl FnMut(i64)) -> Measured {
     let (started, mut times) = (Instant::now(), Vec::new());
     while started.elapsed() < span {
         let begun = Instant::now();
@@ -105,7 +113,7 @@ pub(crate) fn repeat(span: Duration, mut once: impl FnMut(i64)) -> Measured {
 
 /// Lets contestants take turns in short slices, each time another one first, so that all meet the same disk. What comes back
 /// has one entry per contestant, with one per slice.
-pub(crate) fn contest(slices: usize, contestants: &[&dyn Fn() -> Measured]) -> Vec<Vec<Measured>> {
+pub fn contest(slices: usize, contestants: &[&dyn Fn() -> Measured]) -> Vec<Vec<Measured>> {
     let mut measured: Vec<Vec<Measured>> = contestants.iter().map(|_| Vec::new()).collect();
     for slice in 0..slices {
         for turn in 0..contestants.len() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::load::repeat;
 
 /// Overwrites 4 KiB and syncs, over and over: what a commit costs at least.
-pub(crate) fn syncs_per_s(span: Duration) -> f64 {
+pub fn syncs_per_s(span: Duration) -> f64 {
     let dir = tempfile::tempdir().unwrap();
     let mut file = OpenOptions::new()
         .write(true)
