@@ -223,14 +223,48 @@ impl Db {
     /// # Cancel safety
     /// As [`Db::write`].
     pub async fn append(&self, set: &'static Set, row: Vec<Cell>) -> Result<()> {
-        set.check(&row)?;
+        self.append_rows(set, vec![row]).await.map(drop)
+    }
+
+    /// [`Db::append`], and tells the key that the row was given; `None` when the conflict clause left it out.
+    ///
+    /// Keys grow from one append to those that begin after it. Of appends at the same time, on PostgreSQL, a row may come to be
+    /// seen after another with a larger key.
+    ///
+    /// # Errors
+    /// As [`Db::append`]; `invalid-input` also for a set that is declared without [`Set::returning`].
+    ///
+    /// # Cancel safety
+    /// As [`Db::write`].
+    pub async fn append_returning(&self, set: &'static Set, row: Vec<Cell>) -> Result<Option<i64>> {
+        let keys = self.append_all_returning(set, vec![row]).await?;
+        Ok(keys.into_iter().next().flatten())
+    }
+
+    /// [`Db::append_returning`] for several rows, which stay together: all of them or, when the table refuses one, none.
+    /// Keys are in the rows' order and grow.
+    ///
+    /// # Errors
+    /// As [`Db::append_returning`].
+    ///
+    /// # Cancel safety
+    /// As [`Db::write`].
+    pub async fn append_all_returning(&self, set: &'static Set, rows: Vec<Vec<Cell>>) -> Result<Vec<Option<i64>>> {
+        set.check_telling()?;
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.append_rows(set, rows).await
+    }
+
+    async fn append_rows(&self, set: &'static Set, rows: Vec<Vec<Cell>>) -> Result<Vec<Option<i64>>> {
+        for row in &rows {
+            set.check(row)?;
+        }
         match &self.inner.engine {
-            Engine::File(_) => {
-                self.write(move |tx| tx.insert_all(set, std::slice::from_ref(&row)).map(drop))
-                    .await
-            }
+            Engine::File(file) => file.append(set, rows).await,
             #[cfg(feature = "postgres")]
-            Engine::Server(server) => server.append(set, row).await,
+            Engine::Server(server) => server.append(set, rows).await,
         }
     }
 

@@ -11,6 +11,7 @@ use super::migrate::Migrations;
 use super::options::{Stats, Times, Write};
 use super::place;
 use super::reader::Readers;
+use super::set::{Cell, Set};
 use super::sqlite;
 use super::tx::{Snapshot, Tx};
 
@@ -48,6 +49,12 @@ impl File {
         F: FnMut(&mut Tx<'_>) -> Result<T> + Send + 'static,
     {
         self.writer.write(asked, false, work).await
+    }
+
+    /// Appends rows that fit their set, all or none: with their keys, if the set tells them.
+    pub(super) async fn append(&self, set: &'static Set, rows: Vec<Vec<Cell>>) -> Result<Vec<Option<i64>>> {
+        let insert = move |tx: &mut Tx<'_>| tx.insert_checked(set, &rows).map(|inserted| inserted.keys);
+        self.write(Write::durable(), insert).await
     }
 
     pub(super) async fn change_schema<F>(&self, work: F) -> Result<()>

@@ -83,8 +83,8 @@ impl Server {
         self.lanes.run(begin, self.times.write, self.on_link(work)).await
     }
 
-    pub(super) async fn append(&self, set: &'static Set, row: Vec<Cell>) -> Result<()> {
-        self.appends.append(set, row).await
+    pub(super) async fn append(&self, set: &'static Set, rows: Vec<Vec<Cell>>) -> Result<Vec<Option<i64>>> {
+        self.appends.append(set, rows).await
     }
 
     /// Migrations wait for each other on a lock of their own, must see what was done meanwhile, and take as long as it takes

@@ -115,6 +115,15 @@ impl From<Vec<u8>> for Cell {
     }
 }
 
+/// What became of rows that were inserted as a set.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Inserted {
+    /// How many are in the table.
+    pub(super) count: usize,
+    /// The key that each was given, `None` for what the conflict clause left out. Empty when the set tells no keys.
+    pub(super) keys: Vec<Option<i64>>,
+}
+
 /// The rows of one table that are inserted as sets, by [`Db::append`](super::Db::append) and
 /// [`Tx::insert_all`](super::Tx::insert_all).
 ///
@@ -122,15 +131,29 @@ impl From<Vec<u8>> for Cell {
 /// use hive_core::db::{Kind, Set};
 ///
 /// static HITS: Set = Set::insert("hit", &[("at", Kind::Int), ("page", Kind::Text)]).on_conflict("(at, page) DO NOTHING");
+/// static NOTES: Set = Set::insert("note", &[("id", Kind::Text), ("text", Kind::Text)])
+///     .on_conflict("(id) DO NOTHING")
+///     .returning("id", "sequence");
 /// ```
 #[derive(Debug)]
 pub struct Set {
     table: &'static str,
     columns: &'static [(&'static str, Kind)],
     conflict: Option<&'static str>,
+    returning: Option<Returning>,
+    /// Where the identity stands in a row, or why no keys are told.
+    identity: OnceLock<Result<usize, &'static str>>,
     row_sql: OnceLock<String>,
     #[cfg(feature = "postgres")]
     set_sql: OnceLock<String>,
+}
+
+/// What a set tells of each row that is inserted.
+#[derive(Clone, Copy, Debug)]
+struct Returning {
+    /// The column by which a row is known again.
+    identity: &'static str,
+    key: &'static str,
 }
 
 impl Set {
@@ -141,6 +164,8 @@ impl Set {
             table,
             columns,
             conflict: None,
+            returning: None,
+            identity: OnceLock::new(),
             row_sql: OnceLock::new(),
             #[cfg(feature = "postgres")]
             set_sql: OnceLock::new(),
@@ -150,6 +175,17 @@ impl Set {
     /// What stands behind `ON CONFLICT`, for example `(id) DO NOTHING`.
     pub const fn on_conflict(mut self, clause: &'static str) -> Self {
         self.conflict = Some(clause);
+        self
+    }
+
+    /// Lets each row that is inserted tell `key`, a column of whole numbers that the table generates; see
+    /// [`Db::append_returning`](super::Db::append_returning). Keys grow in the order in which rows are handed over.
+    ///
+    /// `identity` is the one of the set's own columns by which a row is known again, such as an id: the table must keep it as
+    /// it is given. Rows of one identity that are appended at the same time take a statement each on PostgreSQL, so it should
+    /// be rare. A conflict clause beside it may leave rows out but not update them.
+    pub const fn returning(mut self, identity: &'static str, key: &'static str) -> Self {
+        self.returning = Some(Returning { identity, key });
         self
     }
 
@@ -193,11 +229,52 @@ impl Set {
         Ok(())
     }
 
+    /// Where the identity stands in a row; `None` when the set tells no keys.
+    #[cfg(feature = "postgres")]
+    pub(super) fn identity(&self) -> Option<usize> {
+        self.telling().ok()
+    }
+
+    fn told(&self) -> Option<Returning> {
+        self.telling().ok().and(self.returning)
+    }
+
+    /// Refuses a set that tells no keys.
+    pub(super) fn check_telling(&self) -> Result<()> {
+        match self.telling() {
+            Ok(_) => Ok(()),
+            Err(reason) => Err(Error::new(ErrorKind::InvalidInput, "the set tells no keys")
+                .with("table", self.table)
+                .with("reason", reason)
+                .with_hint("declare it with Set::returning, beside no conflict clause or one that ends in DO NOTHING")),
+        }
+    }
+
+    fn telling(&self) -> Result<usize, &'static str> {
+        *self.identity.get_or_init(|| {
+            let returning = self.returning.ok_or("it is declared without `returning`")?;
+            // The key of a row that was there before is none that the row was given.
+            let leaves_out = |clause: &str| clause.trim_end().to_ascii_uppercase().ends_with("NOTHING");
+            if !self.conflict.is_none_or(leaves_out) {
+                return Err("its conflict clause updates rows");
+            }
+            let columns = self.columns.iter();
+            columns
+                .map(|(name, _)| *name)
+                .position(|name| name == returning.identity)
+                .ok_or("its identity is none of its columns")
+        })
+    }
+
     /// Inserts one row: `?1`, `?2` … are its values.
     pub(super) fn row_sql(&self) -> &str {
         self.row_sql.get_or_init(|| {
             let places: Vec<String> = (1..=self.columns.len()).map(|place| format!("?{place}")).collect();
-            format!("{} VALUES ({}){}", self.head(), places.join(", "), self.tail())
+            let row = format!("{} VALUES ({}){}", self.head(), places.join(", "), self.tail());
+            match self.told() {
+                Some(told) => format!("{row} RETURNING {}", told.key),
+                None => row,
+            }
         })
     }
 
@@ -215,11 +292,16 @@ impl Set {
                 format!("${}::{element}[]", place + 1)
             };
             let arrays: Vec<String> = self.columns.iter().enumerate().map(array).collect();
+            let (head, arrays, tail) = (self.head(), arrays.join(", "), self.tail());
+            let Some(Returning { identity, key }) = self.told() else {
+                return format!("{head} SELECT * FROM unnest({arrays}){tail}");
+            };
+            let names: Vec<String> = (1..=self.columns.len()).map(|place| format!("c{place}")).collect();
+            let names = names.join(", ");
+            // Keys are generated above the order; the rows come in it, so that nothing is sorted.
             format!(
-                "{} SELECT * FROM unnest({}){}",
-                self.head(),
-                arrays.join(", "),
-                self.tail()
+                "{head} SELECT {names} FROM unnest({arrays}) WITH ORDINALITY AS given ({names}, nth) ORDER BY nth{tail} \
+                 RETURNING {identity}, {key}"
             )
         })
     }
@@ -234,9 +316,4 @@ impl Set {
             .map(|clause| format!(" ON CONFLICT {clause}"))
             .unwrap_or_default()
     }
-}
-
-/// A row's values as a statement's parameters.
-pub(super) fn params(row: &[Cell]) -> Vec<&dyn ToValue> {
-    row.iter().map(|cell| cell as &dyn ToValue).collect()
 }

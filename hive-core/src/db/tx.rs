@@ -11,7 +11,7 @@ use super::deadline::Deadline;
 use super::guard::Guard;
 #[cfg(feature = "postgres")]
 use super::postgres::{self, Link};
-use super::set::{Cell, Set};
+use super::set::{Cell, Inserted, Set};
 use super::sqlite;
 use super::sqlite::view::View;
 use super::value::{Row, ToValue};
@@ -305,14 +305,26 @@ impl<'a> Tx<'a> {
         for row in rows {
             set.check(row.as_ref())?;
         }
+        self.insert_checked(set, rows).map(|inserted| inserted.count)
+    }
+
+    /// As [`Tx::insert_all`], and tells for each row the key that it was given; `None` for one that the conflict clause left
+    /// out. Keys grow from row to row.
+    ///
+    /// # Errors
+    /// As [`Tx::insert_all`]; `invalid-input` when the set is declared without [`Set::returning`].
+    pub fn insert_all_returning(&mut self, set: &'static Set, rows: &[impl AsRef<[Cell]>]) -> Result<Vec<Option<i64>>> {
+        set.check_telling()?;
+        for row in rows {
+            set.check(row.as_ref())?;
+        }
+        self.insert_checked(set, rows).map(|inserted| inserted.keys)
+    }
+
+    /// Inserts rows that fit the set.
+    pub(super) fn insert_checked(&mut self, set: &Set, rows: &[impl AsRef<[Cell]>]) -> Result<Inserted> {
         self.snapshot.statement(|| match &self.snapshot.engine {
-            Engine::Sqlite(view) => {
-                let mut inserted = 0;
-                for row in rows {
-                    inserted += view.execute(set.row_sql(), &super::set::params(row.as_ref()))?;
-                }
-                Ok(inserted)
-            }
+            Engine::Sqlite(view) => view.insert(set, rows),
             #[cfg(feature = "postgres")]
             Engine::Postgres(link) => postgres::insert_set(&mut link.borrow_mut(), set, rows),
         })

@@ -169,7 +169,7 @@ impl rusqlite::ToSql for Bound<'_> {
     }
 }
 
-pub(super) fn bind<'a>(params: &'a [&'a dyn ToValue]) -> impl rusqlite::Params + 'a {
+pub(super) fn bind<P: ToValue>(params: &[P]) -> impl rusqlite::Params {
     rusqlite::params_from_iter(params.iter().map(|param| Bound(param.to_value())))
 }
 

@@ -13,7 +13,7 @@ use super::line::{Entry, closed, place};
 use super::link::{Begin, Isolation, Link};
 use super::set;
 use crate::db::deadline::{Deadline, now};
-use crate::db::set::{Cell, Set};
+use crate::db::set::{Cell, Inserted, Set};
 use crate::limits;
 
 /// Takes rows to lanes.
@@ -34,10 +34,10 @@ struct Desk {
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<Row>,
+    waiting: VecDeque<Parcel>,
     /// Works that are in line or run and will look at what waits.
     flights: usize,
-    /// Rows that were taken and are not answered yet.
+    /// Parcels that were taken and are not answered yet.
     aloft: usize,
     /// How many append at a time, as far as was seen of late.
     parties: usize,
@@ -47,22 +47,19 @@ struct State {
     wanted: usize,
 }
 
-struct Row {
+/// Rows of one caller, which fit their set: all are inserted or none is.
+struct Parcel {
     set: &'static Set,
-    cells: Vec<Cell>,
-    answer: oneshot::Sender<Result<()>>,
-    /// Why it is not in the table.
+    rows: Vec<Vec<Cell>>,
+    answer: oneshot::Sender<Result<Vec<Option<i64>>>>,
+    /// What the rows were given, if the set tells keys.
+    keys: Vec<Option<i64>>,
+    /// Why they are not in the table.
     refused: Option<Error>,
 }
 
-impl AsRef<[Cell]> for Row {
-    fn as_ref(&self) -> &[Cell] {
-        &self.cells
-    }
-}
-
 impl Appends {
-    /// `limit` is for each row, as for each work on the lanes.
+    /// `limit` is for each call, as for each work on the lanes.
     pub(in crate::db) fn new(lanes: &Lanes, limit: Duration) -> Self {
         Self {
             desk: Arc::new(Desk {
@@ -75,29 +72,30 @@ impl Appends {
         }
     }
 
-    /// Appends one row that fits its set, and returns once it is on disk.
+    /// Appends rows that fit their set, all or none, and returns once they are on disk: with their keys, if the set tells them.
     ///
     /// # Errors
-    /// As [`Lanes::run`]. A row that the table refuses fails alone; a constraint that is checked only at the commit fails all
-    /// rows of the commit.
+    /// As [`Lanes::run`]. What the table refuses fails alone; a constraint that is checked only at the commit fails all rows of
+    /// the commit.
     ///
     /// # Cancel safety
-    /// Dropped before it is in line, nothing happens. Dropped later, the row is inserted and only the answer is lost.
-    pub(in crate::db) async fn append(&self, set: &'static Set, cells: Vec<Cell>) -> Result<()> {
+    /// Dropped before it is in line, nothing happens. Dropped later, the rows are inserted and only the answer is lost.
+    pub(in crate::db) async fn append(&self, set: &'static Set, rows: Vec<Vec<Cell>>) -> Result<Vec<Option<i64>>> {
         let desk = &self.desk;
         desk.lanes.not_from_within()?;
         desk.lanes.let_through()?;
         let place = place(&desk.places, desk.limit).await?;
-        // Whoever takes the row gives the place back.
+        // Whoever takes the parcel gives the place back.
         place.forget();
         let (answer, outcome) = oneshot::channel();
-        let row = Row {
+        let parcel = Parcel {
             set,
-            cells,
+            rows,
             answer,
+            keys: Vec::new(),
             refused: None,
         };
-        if desk.push(row) {
+        if desk.push(parcel) {
             desk.fly(Entry::New);
         }
         outcome.await.unwrap_or_else(|_| Err(closed()))
@@ -106,9 +104,9 @@ impl Appends {
 
 impl Desk {
     /// Whether another flight is needed, which is counted then.
-    fn push(&self, row: Row) -> bool {
+    fn push(&self, parcel: Parcel) -> bool {
         let mut state = self.lock();
-        state.waiting.push_back(row);
+        state.waiting.push_back(parcel);
         let another = state.flights < limits::DB_FLIGHTS;
         state.flights += usize::from(another);
         let complete = state.wanted > 0 && state.waiting.len() >= state.wanted;
@@ -124,14 +122,14 @@ impl Desk {
         let flight = Flight {
             desk: Arc::clone(self),
             deadline: Deadline::after(self.limit),
-            rows: Vec::new(),
+            parcels: Vec::new(),
             begun: now(),
             apart: false,
         };
         self.lanes.submit(Box::new(flight), entry);
     }
 
-    /// A flight is over, with so many rows that were not answered; whether another is needed, which is counted then.
+    /// A flight is over, with so many parcels that were not answered; whether another is needed, which is counted then.
     fn land(&self, lost: usize) -> bool {
         let mut state = self.lock();
         state.aloft = state.aloft.saturating_sub(lost);
@@ -156,30 +154,37 @@ impl Desk {
         state.wanted = 0;
     }
 
-    /// Rows are about to be answered.
-    fn observe(&self, rows: usize, took: Duration) {
+    /// Parcels are about to be answered.
+    fn observe(&self, parcels: usize, took: Duration) {
         let mut state = self.lock();
         let seen = state.aloft + state.waiting.len();
-        // More are believed at once, fewer only by and by: those between an answer and their next row are not seen.
+        // More are believed at once, fewer only by and by: those between an answer and their next append are not seen.
         state.parties = seen.max((state.parties * 7 + seen) / 8);
         state.usual = (state.usual * 7 + took) / 8;
-        state.aloft = state.aloft.saturating_sub(rows);
+        state.aloft = state.aloft.saturating_sub(parcels);
     }
 
-    /// The oldest that wait, not more than one commit should hold.
-    fn take(&self, most: usize) -> Vec<Row> {
-        let mut state = self.lock();
-        let mut bytes = 0;
-        let fits = |row: &Row| {
-            bytes += set::size(&row.cells);
-            bytes <= limits::DB_SET_BYTES || most == usize::MAX
+    /// The oldest that wait, not with more rows than one commit should hold.
+    fn take(&self) -> Vec<Parcel> {
+        let state = self.lock();
+        let (mut rows, mut bytes) = (0, 0);
+        let fits = |parcel: &&Parcel| {
+            rows += parcel.rows.len();
+            bytes += parcel.rows.iter().map(|row| set::size(row)).sum::<usize>();
+            rows <= limits::DB_BATCH && bytes <= limits::DB_SET_BYTES
         };
-        let count = state.waiting.iter().take(most).take_while({
-            let mut fits = fits;
-            move |row| fits(row)
-        });
-        let count = count.count().max(1).min(state.waiting.len());
-        let taken: Vec<Row> = state.waiting.drain(..count).collect();
+        let count = state.waiting.iter().take_while(fits).count();
+        // One that is larger goes alone.
+        self.hand_out(state, count.max(1))
+    }
+
+    fn take_all(&self) -> Vec<Parcel> {
+        self.hand_out(self.lock(), usize::MAX)
+    }
+
+    fn hand_out(&self, mut state: MutexGuard<'_, State>, most: usize) -> Vec<Parcel> {
+        let count = most.min(state.waiting.len());
+        let taken = state.waiting.drain(..count).collect();
         state.aloft += count;
         drop(state);
         self.places.add_permits(count);
@@ -196,10 +201,10 @@ impl Desk {
 struct Flight {
     desk: Arc<Desk>,
     deadline: Deadline,
-    rows: Vec<Row>,
-    /// When the rows were taken.
+    parcels: Vec<Parcel>,
+    /// When the parcels were taken.
     begun: Instant,
-    /// Whether rows must be told apart, because one of them is refused.
+    /// Whether parcels must be told apart, because one of them is refused.
     apart: bool,
 }
 
@@ -216,20 +221,20 @@ impl Work for Flight {
     }
 
     fn writes(&self) -> u64 {
-        let kept = self.rows.iter().filter(|row| row.refused.is_none());
+        let kept = self.parcels.iter().filter(|parcel| parcel.refused.is_none());
         kept.count().try_into().unwrap_or(u64::MAX)
     }
 
     fn run(&mut self, link: &mut Link) -> Result<()> {
-        for row in &mut self.rows {
-            row.refused = None;
+        for parcel in &mut self.parcels {
+            parcel.refused = None;
         }
-        if self.rows.is_empty() {
+        if self.parcels.is_empty() {
             self.desk.gather();
-            self.rows = self.desk.take(limits::DB_BATCH);
+            self.parcels = self.desk.take();
             self.begun = now();
-            // Rows of one set stand together, each set's in the order they came.
-            self.rows.sort_by_key(|row| std::ptr::from_ref(row.set).addr());
+            // Those of one set stand together, each set's in the order they came.
+            self.parcels.sort_by_key(|parcel| std::ptr::from_ref(parcel.set).addr());
         }
         if !self.apart {
             match self.insert_all(link) {
@@ -240,52 +245,53 @@ impl Work for Flight {
                 other => return other,
             }
         }
-        for rows in of_one_set(&mut self.rows) {
-            tell_apart(link, rows)?;
+        for parcels in of_one_set(&mut self.parcels) {
+            tell_apart(link, parcels)?;
         }
         Ok(())
     }
 
     fn settle(mut self: Box<Self>, outcome: Result<()>) {
-        if self.rows.is_empty() && outcome.is_err() {
+        if self.parcels.is_empty() && outcome.is_err() {
             // Its turn never came; neither would theirs.
-            self.rows = self.desk.take(limits::DB_BATCH);
+            self.parcels = self.desk.take();
         }
         self.answer(&outcome);
     }
 
     fn refuse(mut self: Box<Self>, error: Error) {
         // Nobody will come for those who wait, either.
-        self.rows = self.desk.take(usize::MAX);
+        self.parcels = self.desk.take_all();
         self.answer(&Err(error));
     }
 }
 
 impl Flight {
     fn answer(&mut self, outcome: &Result<()>) {
-        if self.rows.is_empty() {
+        if self.parcels.is_empty() {
             return;
         }
-        self.desk.observe(self.rows.len(), self.begun.elapsed());
-        for row in std::mem::take(&mut self.rows) {
-            let result = match (outcome, row.refused) {
+        self.desk.observe(self.parcels.len(), self.begun.elapsed());
+        for parcel in std::mem::take(&mut self.parcels) {
+            let result = match (outcome, parcel.refused) {
                 (Err(error), _) => Err(error.echo()),
                 (Ok(()), Some(refused)) => Err(refused),
-                (Ok(()), None) => Ok(()),
+                (Ok(()), None) => Ok(parcel.keys),
             };
-            let _gone = row.answer.send(result);
+            let _gone = parcel.answer.send(result);
         }
     }
 
     fn insert_all(&mut self, link: &mut Link) -> Result<()> {
-        let mut sets = of_one_set(&mut self.rows).peekable();
-        while let Some(rows) = sets.next() {
-            let Some(first) = rows.first() else { continue };
-            if sets.peek().is_some() {
-                set::insert(link, first.set, rows)?;
+        let mut sets = of_one_set(&mut self.parcels).peekable();
+        while let Some(parcels) = sets.next() {
+            let Some(first) = parcels.first() else { continue };
+            let inserted = if sets.peek().is_some() {
+                set::insert(link, first.set, &rows(parcels))?
             } else {
-                set::insert_and_commit(link, first.set, rows)?;
-            }
+                set::insert_and_commit(link, first.set, &rows(parcels))?
+            };
+            tell(parcels, inserted);
         }
         Ok(())
     }
@@ -293,7 +299,7 @@ impl Flight {
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        if self.desk.land(self.rows.len()) {
+        if self.desk.land(self.parcels.len()) {
             // A lane that panics will not look at the line again.
             let entry = if std::thread::panicking() {
                 Entry::New
@@ -305,23 +311,39 @@ impl Drop for Flight {
     }
 }
 
-fn of_one_set(rows: &mut [Row]) -> impl Iterator<Item = &mut [Row]> {
-    rows.chunk_by_mut(|one, other| std::ptr::eq(one.set, other.set))
+fn of_one_set(parcels: &mut [Parcel]) -> impl Iterator<Item = &mut [Parcel]> {
+    parcels.chunk_by_mut(|one, other| std::ptr::eq(one.set, other.set))
 }
 
-/// Inserts rows of one set without those that are refused: halves what fails until it is one row.
-fn tell_apart(link: &mut Link, rows: &mut [Row]) -> Result<()> {
-    let Some(first) = rows.first() else { return Ok(()) };
+fn rows(parcels: &[Parcel]) -> Vec<&[Cell]> {
+    let rows = parcels.iter().flat_map(|parcel| &parcel.rows);
+    rows.map(Vec::as_slice).collect()
+}
+
+/// Gives each parcel the keys of its rows.
+fn tell(parcels: &mut [Parcel], inserted: Inserted) {
+    let mut keys = inserted.keys.into_iter();
+    for parcel in parcels {
+        parcel.keys = keys.by_ref().take(parcel.rows.len()).collect();
+    }
+}
+
+/// Inserts parcels of one set without those that are refused: halves what fails until it is one parcel.
+fn tell_apart(link: &mut Link, parcels: &mut [Parcel]) -> Result<()> {
+    let Some(first) = parcels.first() else { return Ok(()) };
     link.savepoint();
-    match set::insert(link, first.set, rows) {
-        Ok(_) => link.release(),
+    match set::insert(link, first.set, &rows(parcels)) {
+        Ok(inserted) => {
+            tell(parcels, inserted);
+            link.release()
+        }
         Err(error) => {
             link.rollback_to()?;
-            if let [row] = rows {
-                row.refused = Some(error);
+            if let [parcel] = parcels {
+                parcel.refused = Some(error);
                 return Ok(());
             }
-            let (front, back) = rows.split_at_mut(rows.len() / 2);
+            let (front, back) = parcels.split_at_mut(parcels.len() / 2);
             tell_apart(link, front)?;
             tell_apart(link, back)
         }

@@ -27,7 +27,8 @@ mod begin;
 mod commit;
 mod savepoint;
 
-use answer::{Answer, Stop, answer, bound};
+pub(super) use answer::Answer;
+use answer::{Stop, answer, bound};
 pub(in crate::db) use begin::{Begin, Hook, Isolation};
 
 /// A connection, used by one thread.
@@ -140,10 +141,12 @@ impl Link {
         Ok(usize::try_from(answer.count).unwrap_or(usize::MAX))
     }
 
-    /// As [`execute`](Self::execute), with arrays for parameters.
-    pub(super) fn execute_set(&mut self, sql: &str, columns: &[Column<'_>]) -> Result<usize> {
-        let answer = self.run(sql, columns.iter().map(|column| column as &(dyn ToSql + Sync)))?;
-        Ok(usize::try_from(answer.count).unwrap_or(usize::MAX))
+    /// Runs a statement whose parameters are arrays.
+    ///
+    /// # Errors
+    /// As [`query`](Self::query).
+    pub(super) fn run_set(&mut self, sql: &str, columns: &[Column<'_>]) -> Result<Answer> {
+        self.run(sql, columns.iter().map(|column| column as &(dyn ToSql + Sync)))
     }
 
     /// Runs a text of many statements without parameters, such as a migration.

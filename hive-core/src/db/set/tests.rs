@@ -4,6 +4,9 @@ use super::{Cell, Kind, Set};
 
 static HITS: Set = Set::insert("hit", &[("at", Kind::Int), ("page", Kind::Text)]).on_conflict("(at) DO NOTHING");
 static PLAIN: Set = Set::insert("\"odd name\"", &[("a", Kind::Real), ("b", Kind::Blob)]);
+static TOLD: Set = Set::insert("note", &[("id", Kind::Text), ("n", Kind::Int)])
+    .on_conflict("(id) do nothing ")
+    .returning("id", "sequence");
 
 #[test]
 fn a_set_is_one_statement_for_a_row() {
@@ -12,6 +15,10 @@ fn a_set_is_one_statement_for_a_row() {
         "INSERT INTO hit (at, page) VALUES (?1, ?2) ON CONFLICT (at) DO NOTHING"
     );
     assert_eq!(PLAIN.row_sql(), "INSERT INTO \"odd name\" (a, b) VALUES (?1, ?2)");
+    assert_eq!(
+        TOLD.row_sql(),
+        "INSERT INTO note (id, n) VALUES (?1, ?2) ON CONFLICT (id) do nothing  RETURNING sequence"
+    );
 }
 
 #[cfg(feature = "postgres")]
@@ -25,6 +32,26 @@ fn a_set_is_one_statement_for_many_rows() {
         PLAIN.set_sql(),
         "INSERT INTO \"odd name\" (a, b) SELECT * FROM unnest($1::double precision[], $2::bytea[])"
     );
+    assert_eq!(
+        TOLD.set_sql(),
+        "INSERT INTO note (id, n) SELECT c1, c2 FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY AS given (c1, c2, nth) \
+         ORDER BY nth ON CONFLICT (id) do nothing  RETURNING id, sequence"
+    );
+}
+
+#[test]
+fn a_set_tells_keys_if_it_can_tell_rows_apart() {
+    static UNKNOWN: Set = Set::insert("note", &[("n", Kind::Int)]).returning("id", "sequence");
+    static UPDATED: Set = Set::insert("note", &[("id", Kind::Text)])
+        .on_conflict("(id) DO UPDATE SET n = 1")
+        .returning("id", "sequence");
+    TOLD.check_telling().unwrap();
+    for set in [&PLAIN, &UNKNOWN, &UPDATED] {
+        let error = set.check_telling().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.field("reason").is_some());
+        assert!(!set.row_sql().contains("RETURNING"));
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ use rusqlite::{CachedStatement, Connection};
 
 use super::super::deadline::Deadline;
 use super::super::guard::{Guard, Scope};
+use super::super::set::{Cell, Inserted, Set};
 use super::super::value::{self, Row, ToValue};
 use super::{error, one_line, with_sql};
 
@@ -60,6 +61,31 @@ impl<'a> View<'a> {
             count += 1;
         }
         Ok(count)
+    }
+
+    /// Inserts rows that fit the set, one after another.
+    pub(in crate::db) fn insert<R: AsRef<[Cell]>>(&self, set: &Set, rows: &[R]) -> Result<Inserted> {
+        let mut inserted = Inserted::default();
+        if rows.is_empty() {
+            return Ok(inserted);
+        }
+        let sql = set.row_sql();
+        let mut statement = self.prepare(sql)?;
+        for row in rows {
+            let values = value::bind(row.as_ref());
+            if statement.column_count() == 0 {
+                inserted.count += statement.execute(values).map_err(|e| self.failed(e, sql))?;
+                continue;
+            }
+            let mut answer = statement.query(values).map_err(|e| self.failed(e, sql))?;
+            let mut key = None;
+            while let Some(told) = answer.next().map_err(|e| self.failed(e, sql))? {
+                key = Some(Row::sqlite(told).get(0)?);
+            }
+            inserted.count += usize::from(key.is_some());
+            inserted.keys.push(key);
+        }
+        Ok(inserted)
     }
 
     /// Several statements without parameters, as migrations have them.

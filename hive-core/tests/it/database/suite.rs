@@ -126,6 +126,12 @@ cases! {
         an_appended_row_fails_alone,
         a_row_that_does_not_fit_is_refused,
         many_append_at_once,
+        rows_that_are_inserted_tell_their_keys,
+        keys_grow_in_the_order_of_the_rows,
+        many_append_at_once_and_learn_their_keys,
+        what_is_refused_keeps_no_key_from_others,
+        rows_are_known_again_by_any_kind_of_identity,
+        a_set_without_keys_is_refused_where_they_are_asked_for,
     }
     wakes {
         a_commit_wakes_who_listens,

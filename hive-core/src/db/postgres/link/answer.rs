@@ -14,9 +14,9 @@ use crate::db::value::ToValue;
 use crate::limits;
 
 /// Rows and how many the statement inserted, updated, deleted or found.
-pub(super) struct Answer {
-    pub(super) rows: Vec<Row>,
-    pub(super) count: u64,
+pub(in crate::db::postgres) struct Answer {
+    pub(in crate::db::postgres) rows: Vec<Row>,
+    pub(in crate::db::postgres) count: u64,
 }
 
 /// Why a statement did not come to its end.

@@ -4,7 +4,7 @@ use hive_errors::{Error, ErrorKind, Result};
 use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 
-use super::answer::{Stop, answer};
+use super::answer::{Answer, Stop, answer};
 use super::{Hook, Link, closed, outside};
 use crate::db::postgres::column::Column;
 use crate::db::postgres::error::{self, Fate};
@@ -69,12 +69,12 @@ impl Link {
         Err(error)
     }
 
-    /// As [`execute_set`](Self::execute_set), with the commit sent right behind it: nobody waits twice. Only
+    /// As [`run_set`](Self::run_set), with the commit sent right behind it: nobody waits twice. Only
     /// [`commit`](Self::commit), which has nothing left to do, or [`rollback`](Self::rollback) may follow.
     ///
     /// # Errors
     /// Of both. `indeterminate` when the connection was lost without a word, because the commit was under way already.
-    pub(in crate::db::postgres) fn commit_set(&mut self, sql: &str, columns: &[Column<'_>]) -> Result<usize> {
+    pub(in crate::db::postgres) fn commit_set(&mut self, sql: &str, columns: &[Column<'_>]) -> Result<Answer> {
         // Before the rest: while the server's word on a new statement is awaited, the commit would overtake it.
         let statement = self.prepared(sql)?;
         let (left, ahead) = self.ready()?;
@@ -113,7 +113,7 @@ impl Link {
                 if let Some(transaction) = &mut self.transaction {
                     transaction.committed = true;
                 }
-                return Ok(usize::try_from(answer.count).unwrap_or(usize::MAX));
+                return Ok(answer);
             }
             (Err(source), _, _) if source.as_db_error().is_some() => self.failed(Stop::Ahead(source), sql),
             (Ok(()), Err(Stop::Server(source)), _)

@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -6,10 +7,10 @@ use hive_errors::ErrorKind;
 
 use super::super::error::Fate;
 use super::super::set::insert_and_commit;
-use super::super::{Appends, Begin, Lanes, column, insert_set};
+use super::super::{Appends, Begin, Lanes, Link, column, insert_set};
 use super::{config, database, soon, writing};
 use crate::db::set::{Cell, Kind, Set};
-use crate::db::value::Value;
+use crate::db::value::{ToValue, Value};
 use crate::rng::SystemRng;
 use crate::testing::{Postgres, until};
 
@@ -22,6 +23,10 @@ static EVENTS: Set = Set::insert(
         ("r", Kind::Real),
     ],
 );
+static NOTES: Set = Set::insert("note", &[("id", Kind::Int), ("v", Kind::Text)])
+    .on_conflict("DO NOTHING")
+    .returning("id", "sequence");
+static ONLY_ONCE: Set = Set::insert("note", &[("id", Kind::Int), ("v", Kind::Text)]).returning("id", "sequence");
 static OTHERS: Set = Set::insert("other", &[("k", Kind::Int)]).on_conflict("(k) DO NOTHING");
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -31,7 +36,8 @@ fn tables(url: &str) {
         let mut link = writing(url);
         link.batch(
             "CREATE TABLE event (k INTEGER PRIMARY KEY, v TEXT NOT NULL, b BLOB, r REAL) STRICT;
-             CREATE TABLE other (k INTEGER PRIMARY KEY) STRICT",
+             CREATE TABLE other (k INTEGER PRIMARY KEY) STRICT;
+             CREATE TABLE note (sequence INTEGER PRIMARY KEY AUTOINCREMENT, id INTEGER UNIQUE, v TEXT UNIQUE) STRICT",
         )
         .unwrap();
         link.commit().unwrap();
@@ -55,6 +61,23 @@ fn event(key: i64) -> Vec<Cell> {
     ]
 }
 
+fn note(id: i64) -> Vec<Cell> {
+    vec![id.into(), Cell::Null]
+}
+
+/// The key of every note, by its id.
+async fn keys(lanes: &Lanes) -> HashMap<i64, i64> {
+    let reading = lanes.run(Begin::read(), LIMIT, |link| {
+        let rows = link.query("SELECT id, sequence FROM note", &[])?;
+        let numbers = rows.iter().map(|row| match (column(row, 0)?, column(row, 1)?) {
+            (Value::Int(id), Value::Int(key)) => Ok((id, key)),
+            other => panic!("not numbers: {other:?}"),
+        });
+        numbers.collect()
+    });
+    reading.await.unwrap()
+}
+
 async fn count(lanes: &Lanes, table: &'static str) -> i64 {
     let counting = lanes.run(Begin::read(), LIMIT, move |link| {
         let rows = link.query(&format!("SELECT count(*) FROM {table}"), &[])?;
@@ -75,7 +98,7 @@ fn a_set_keeps_every_kind_and_the_lack_of_a_value() {
         vec![1.into(), "one".into(), vec![0_u8, 255].into(), Cell::Real(-0.0)],
         vec![Cell::Int(i64::MIN), "".into(), Cell::Null, Cell::Null],
     ];
-    assert_eq!(insert_set(&mut link, &EVENTS, &rows).unwrap(), 2);
+    assert_eq!(insert_set(&mut link, &EVENTS, &rows).unwrap().count, 2);
     let found = link.query("SELECT k, v, b, r FROM event ORDER BY k DESC", &[]).unwrap();
     let values: Vec<Vec<Value<'_>>> = found
         .iter()
@@ -96,7 +119,7 @@ fn a_set_keeps_every_kind_and_the_lack_of_a_value() {
     );
     let keys: Vec<Vec<Cell>> = [1, 2, 1].map(|key| vec![Cell::Int(key)]).to_vec();
     // What its conflict clause leaves out does not count.
-    assert_eq!(insert_set(&mut link, &OTHERS, &keys).unwrap(), 2);
+    assert_eq!(insert_set(&mut link, &OTHERS, &keys).unwrap().count, 2);
     for bad in [
         vec![9.into(), "N\0L".into(), Cell::Null, Cell::Null],
         vec![9.into(), "".into(), Cell::Null, Cell::Real(f64::NAN)],
@@ -117,7 +140,9 @@ fn a_commit_does_not_overtake_the_statement_it_is_sent_with() {
         link.begin(Begin::write(), soon());
         insert_set(&mut link, &EVENTS, &[event(key)]).unwrap();
         assert_eq!(
-            insert_and_commit(&mut link, &OTHERS, &[vec![Cell::Int(key)]]).unwrap(),
+            insert_and_commit(&mut link, &OTHERS, &[vec![Cell::Int(key)]])
+                .unwrap()
+                .count,
             1
         );
         link.commit().unwrap();
@@ -142,12 +167,12 @@ fn a_large_set_goes_in_pieces() {
     tables(&url);
     let mut link = writing(&url);
     let rows: Vec<Vec<Cell>> = (0..10_000).map(|key| vec![Cell::Int(key)]).collect();
-    assert_eq!(insert_set(&mut link, &OTHERS, &rows).unwrap(), 10_000);
+    assert_eq!(insert_set(&mut link, &OTHERS, &rows).unwrap().count, 10_000);
     let large: Vec<Vec<Cell>> = (0..3)
         .map(|key| vec![key.into(), "".into(), vec![1_u8; 6 << 20].into(), Cell::Null])
         .collect();
-    assert_eq!(insert_set(&mut link, &EVENTS, &large).unwrap(), 3);
-    assert_eq!(insert_set(&mut link, &EVENTS, &[] as &[Vec<Cell>]).unwrap(), 0);
+    assert_eq!(insert_set(&mut link, &EVENTS, &large).unwrap().count, 3);
+    assert_eq!(insert_set(&mut link, &EVENTS, &[] as &[Vec<Cell>]).unwrap().count, 0);
     link.commit().unwrap();
 }
 
@@ -161,8 +186,8 @@ async fn rows_of_many_share_commits() {
             let appends = Arc::clone(&appends);
             tokio::spawn(async move {
                 for key in 0..20 {
-                    appends.append(&EVENTS, event(writer * 100 + key)).await.unwrap();
-                    appends.append(&OTHERS, vec![key.into()]).await.unwrap();
+                    appends.append(&EVENTS, vec![event(writer * 100 + key)]).await.unwrap();
+                    appends.append(&OTHERS, vec![vec![key.into()]]).await.unwrap();
                 }
             })
         })
@@ -184,7 +209,7 @@ async fn a_row_that_is_refused_fails_alone() {
     let url = database();
     tables(&url);
     let (lanes, appends) = open(&url);
-    appends.append(&EVENTS, event(13)).await.unwrap();
+    appends.append(&EVENTS, vec![event(13)]).await.unwrap();
     let writers: Vec<_> = (0..40)
         .map(|key| {
             let appends = Arc::clone(&appends);
@@ -196,7 +221,7 @@ async fn a_row_that_is_refused_fails_alone() {
                 if key % 10 == 8 {
                     row[1] = "N\0L".into();
                 }
-                (key, appends.append(&EVENTS, row).await)
+                (key, appends.append(&EVENTS, vec![row]).await)
             })
         })
         .collect();
@@ -221,7 +246,7 @@ async fn closing_appends_what_is_accepted() {
     let writers: Vec<_> = (0..2_500)
         .map(|key| {
             let appends = Arc::clone(&appends);
-            tokio::spawn(async move { appends.append(&EVENTS, event(key)).await })
+            tokio::spawn(async move { appends.append(&EVENTS, vec![event(key)]).await })
         })
         .collect();
     tokio::task::spawn_blocking({
@@ -234,12 +259,12 @@ async fn closing_appends_what_is_accepted() {
     let mut kept = 0;
     for writer in writers {
         match writer.await.unwrap() {
-            Ok(()) => kept += 1,
+            Ok(_) => kept += 1,
             Err(error) => assert_eq!(error.kind(), ErrorKind::ShuttingDown, "{error:?}"),
         }
     }
     assert_eq!(
-        appends.append(&EVENTS, event(-1)).await.unwrap_err().kind(),
+        appends.append(&EVENTS, vec![event(-1)]).await.unwrap_err().kind(),
         ErrorKind::ShuttingDown
     );
     let (lanes, _) = open(&url);
@@ -256,13 +281,13 @@ async fn appends_outlive_their_connections() {
         .map(|writer: i64| {
             let (appends, stop) = (Arc::clone(&appends), Arc::clone(&stop));
             tokio::spawn(async move {
-                let (mut sure, mut doubtful) = (0, 0);
-                for key in writer * 1_000_000.. {
+                let (mut sure, mut doubtful) = (Vec::new(), 0);
+                for id in writer * 1_000_000.. {
                     if stop.load(Ordering::Relaxed) {
                         break;
                     }
-                    match appends.append(&EVENTS, event(key)).await {
-                        Ok(()) => sure += 1,
+                    match appends.append(&NOTES, vec![note(id)]).await {
+                        Ok(told) => sure.push((id, told)),
                         Err(error) if error.kind() == ErrorKind::Indeterminate => doubtful += 1,
                         Err(error) => panic!("{error:?}"),
                     }
@@ -283,15 +308,125 @@ async fn appends_outlive_their_connections() {
     })
     .await
     .unwrap();
-    let (mut sure, mut doubtful) = (0, 0);
+    let (mut sure, mut doubtful) = (Vec::new(), 0);
     for writer in writers {
-        let told = writer.await.unwrap();
-        sure += told.0;
-        doubtful += told.1;
+        let (told, in_doubt) = writer.await.unwrap();
+        sure.extend(told);
+        doubtful += in_doubt;
     }
-    let found = count(&lanes, "event").await;
+    let found = keys(&lanes).await;
+    for (id, told) in &sure {
+        let key = found.get(id).copied();
+        assert!(key.is_some(), "{id} was acknowledged and is not there");
+        assert_eq!(*told, [key]);
+    }
+    let sure = sure.len();
     assert!(
-        (sure..=sure + doubtful).contains(&found),
-        "{sure} sure, {doubtful} in doubt, {found} found"
+        (sure..=sure + doubtful).contains(&found.len()),
+        "{sure} sure, {doubtful} in doubt, {} found",
+        found.len()
     );
+}
+
+#[test]
+fn the_first_of_one_identity_has_the_key() {
+    let url = database();
+    tables(&url);
+    let mut link = writing(&url);
+    let row = |id: i64, v: &str| vec![Cell::Int(id), v.into()];
+    let told = |rows: &[Vec<Cell>], link: &mut Link| {
+        let keys = insert_set(link, &NOTES, rows).unwrap().keys;
+        assert!(keys.iter().flatten().is_sorted());
+        keys.iter().map(Option::is_some).collect::<Vec<_>>()
+    };
+    let rows = [
+        row(1, "a"),
+        row(2, "b"),
+        row(1, "c"),
+        row(3, "d"),
+        row(2, "e"),
+        row(1, "f"),
+    ];
+    assert_eq!(told(&rows, &mut link), [true, true, false, true, false, false]);
+    // Nor is one taken for the other that was left out for another reason.
+    let rows = [row(4, "a"), row(4, "g"), row(4, "h")];
+    assert_eq!(told(&rows, &mut link), [false, true, false]);
+    let rows = [row(5, "i"), row(5, "j")];
+    let inserted = insert_and_commit(&mut link, &NOTES, &rows).unwrap();
+    assert_eq!((inserted.count, inserted.keys[1]), (1, None));
+    link.commit().unwrap();
+    link.begin(Begin::read(), soon());
+    let rows = link.query("SELECT v FROM note ORDER BY sequence", &[]).unwrap();
+    let kept: Vec<Value<'_>> = rows.iter().map(|row| column(row, 0).unwrap()).collect();
+    assert_eq!(kept, ["a", "b", "d", "g", "i"].map(Value::Text));
+}
+
+#[test]
+fn keys_grow_from_piece_to_piece() {
+    let url = database();
+    tables(&url);
+    let mut link = writing(&url);
+    // More than go into one statement, and those of every hundredth identity twice.
+    let rows: Vec<Vec<Cell>> = (0..10_000)
+        .rev()
+        .map(|id| note(id - i64::from(id % 100 == 50)))
+        .collect();
+    let inserted = insert_and_commit(&mut link, &NOTES, &rows).unwrap();
+    link.commit().unwrap();
+    assert_eq!((inserted.count, inserted.keys.len()), (9_900, 10_000));
+    assert!(inserted.keys.iter().flatten().is_sorted_by(|one, next| one < next));
+    link.begin(Begin::read(), soon());
+    let found = link
+        .query("SELECT id, sequence FROM note ORDER BY sequence", &[])
+        .unwrap();
+    let told = rows.iter().zip(&inserted.keys);
+    let mut told = told.filter_map(|(row, key)| key.map(|key| (row[0].clone(), key)));
+    for row in &found {
+        let (id, key) = told.next().unwrap();
+        assert_eq!(column(row, 0).unwrap(), id.to_value());
+        assert_eq!(column(row, 1).unwrap(), Value::Int(key));
+    }
+    assert!(told.next().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_with_one_identity_one_is_told_the_key() {
+    let url = database();
+    tables(&url);
+    let (lanes, appends) = open(&url);
+    for (set, refused) in [(&NOTES, None), (&ONLY_ONCE, Some(ErrorKind::Conflict))] {
+        let from = if refused.is_some() { 100 } else { 0 };
+        let writers: Vec<_> = (0..200)
+            .map(|number| {
+                let (id, appends) = (from + number % 10, Arc::clone(&appends));
+                tokio::spawn(async move { (id, appends.append(set, vec![note(id)]).await) })
+            })
+            .collect();
+        let mut told = HashMap::new();
+        for writer in writers {
+            match writer.await.unwrap() {
+                (id, Ok(keys)) if keys[0].is_some() => assert_eq!(told.insert(id, keys[0]), None),
+                (_, other) => assert_eq!(other.map_err(|error| error.kind()), refused.map_or(Ok(vec![None]), Err)),
+            }
+        }
+        let found = keys(&lanes).await;
+        assert_eq!(told.len(), 10);
+        assert!(told.iter().all(|(id, key)| found.get(id).copied() == *key));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_key_is_told_of_a_row_that_the_table_makes_another() {
+    let url = database();
+    tables(&url);
+    let (lanes, appends) = open(&url);
+    let altering = lanes.run(Begin::write(), LIMIT, |link| {
+        link.batch(
+            "CREATE FUNCTION another() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN NEW.id := NEW.id + 1; RETURN NEW; END$$;
+             CREATE TRIGGER another BEFORE INSERT ON note FOR EACH ROW EXECUTE FUNCTION another()",
+        )
+    });
+    altering.await.unwrap();
+    let error = appends.append(&NOTES, vec![note(1)]).await.unwrap_err();
+    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Storage, false));
 }

@@ -104,7 +104,7 @@ async fn what_is_in_doubt_is_not_run_again() {
     });
     gone.await.unwrap().unwrap();
     let cut = cutting(&proxy);
-    let error = appends.append(&ROWS, vec![2.into()]).await.unwrap_err();
+    let error = appends.append(&ROWS, vec![vec![2.into()]]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Indeterminate, "{error:?}");
     cut.await.unwrap();
 }

@@ -6,7 +6,7 @@ use hive_core::db::{Cell, Db, Row, Snapshot, ToValue, Tx, Write};
 use hive_errors::{Error, ErrorKind, Result};
 
 use super::program::{Act, Call, End, How, Mode, Program, Statement};
-use super::statements::SETS;
+use super::statements::{SETS, TELLING};
 use crate::database::suite::Any;
 
 /// What somebody outside can tell.
@@ -14,6 +14,8 @@ use crate::database::suite::Any;
 pub(super) enum Seen {
     Count(usize),
     Rows(Vec<Vec<Cell>>),
+    /// Which rows were given a key.
+    Keys(Vec<bool>),
     /// What each column was as another type.
     Misread(Vec<Result<String, ErrorKind>>),
     Failed(ErrorKind),
@@ -111,6 +113,10 @@ async fn one(db: &Db, call: &Call) -> Log {
             })
             .await
         }
+        Call::Append { set, row } if set == TELLING => {
+            let key = db.append_returning(SETS[set].0, row).await;
+            key.map(|key| shared.lock().unwrap().push(keys(&[key])))
+        }
         Call::Append { set, row } => db.append(SETS[set].0, row).await,
     };
     let mut log = std::mem::take(&mut *shared.lock().unwrap());
@@ -181,6 +187,10 @@ impl Run {
                 how,
                 goes_on,
             } => note(&mut self.log, query(tx, statement, *how), *goes_on),
+            Act::InsertAll { set, rows, goes_on } if *set == TELLING => {
+                let told = tx.insert_all_returning(SETS[*set].0, rows);
+                note(&mut self.log, told.map(|told| keys(&told)), *goes_on)
+            }
             Act::InsertAll { set, rows, goes_on } => {
                 let count = tx.insert_all(SETS[*set].0, rows);
                 note(&mut self.log, count.map(Seen::Count), *goes_on)
@@ -208,6 +218,11 @@ impl Run {
             }
         }
     }
+}
+
+/// Keys themselves have gaps, and which depends on the engine.
+fn keys(told: &[Option<i64>]) -> Seen {
+    Seen::Keys(told.iter().map(Option::is_some).collect())
 }
 
 fn params(cells: &[Cell]) -> Vec<&dyn ToValue> {

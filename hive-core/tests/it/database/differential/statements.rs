@@ -312,7 +312,9 @@ static PARTS: Set = Set::insert(
 )
 .on_conflict("(item, place) DO NOTHING");
 static LEAVES: Set = Set::insert("leaf", &[("id", Kind::Int), ("note", Kind::Text)]);
-static TALLIES: Set = Set::insert("tally", &[("n", Kind::Int)]).on_conflict("DO NOTHING");
+static TALLIES: Set = Set::insert("tally", &[("n", Kind::Int)])
+    .on_conflict("DO NOTHING")
+    .returning("n", "id");
 
 /// Each with what its columns are filled with; the last does not fit.
 pub(super) const SETS: &[(&Set, &[Slot])] = &[
@@ -322,3 +324,6 @@ pub(super) const SETS: &[(&Set, &[Slot])] = &[
     (&TALLIES, &[N]),
     (&LEAVES, &[Note, Id]),
 ];
+
+/// Which of them tells keys.
+pub(super) const TELLING: usize = 3;
