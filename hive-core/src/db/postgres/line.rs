@@ -169,10 +169,20 @@ impl<T> Line<T> {
             return None;
         };
         drop(state);
+        Some(self.give_back(item))
+    }
+
+    /// Takes the oldest, if there is one.
+    pub(super) fn take_now(&self) -> Option<T> {
+        let item = self.lock().items.pop_front()?;
+        Some(self.give_back(item))
+    }
+
+    fn give_back(&self, item: Item<T>) -> T {
         if item.placed {
             self.places.add_permits(1);
         }
-        Some(item.content)
+        item.content
     }
 
     /// How many lanes there are.

@@ -46,15 +46,21 @@ pub(in crate::db) struct Link {
 struct Transaction {
     begin: Begin,
     deadline: Deadline,
-    /// Whether the server knows of it.
-    begun: bool,
-    /// Whether it was committed together with its last statement.
-    committed: bool,
+    held: Held,
     /// What is sent ahead of the next statement.
     ahead: Vec<String>,
     marks: Vec<Mark>,
     hooks: Vec<Hook>,
     doom: Option<Doom>,
+}
+
+/// What the server holds open.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Held {
+    Nothing,
+    /// The read before the transaction, whose end it is told of together with the transaction.
+    Before,
+    Itself,
 }
 
 /// A savepoint.
@@ -108,15 +114,20 @@ impl Link {
         Ok(link)
     }
 
-    /// Begins a transaction, which the server learns of with its first statement.
+    /// Begins a transaction, which the server learns of with its first statement: and of the end of the read before it, if
+    /// that is still open. Whatever else is open is rolled back now.
     pub(in crate::db) fn begin(&mut self, begin: Begin, deadline: Deadline) {
-        self.rollback();
+        let (held, ahead) = if self.is_reading() {
+            (Held::Before, vec!["ROLLBACK".to_owned(), begin.sql()])
+        } else {
+            self.rollback();
+            (Held::Nothing, vec![begin.sql()])
+        };
         self.transaction = Some(Transaction {
             begin,
             deadline,
-            begun: false,
-            committed: false,
-            ahead: vec![begin.sql()],
+            held,
+            ahead,
             marks: Vec::new(),
             hooks: Vec::new(),
             doom: None,
@@ -187,6 +198,12 @@ impl Link {
     /// Whether the connection is of no more use.
     pub(in crate::db) fn is_broken(&self) -> bool {
         self.broken || self.client.as_ref().is_none_or(Client::is_closed)
+    }
+
+    /// Whether a read is open in which nothing went wrong.
+    fn is_reading(&self) -> bool {
+        let transaction = self.transaction.as_ref().filter(|_| !self.broken);
+        transaction.is_some_and(|open| open.held != Held::Nothing && !open.begin.writes && open.doom.is_none())
     }
 
     fn run<P, I>(&mut self, sql: &str, params: I) -> Result<Answer>
@@ -275,7 +292,7 @@ impl Link {
     /// The server has heard of all that was to be sent ahead.
     fn sent(&mut self) {
         if let Some(transaction) = &mut self.transaction {
-            transaction.begun = true;
+            transaction.held = Held::Itself;
             transaction.ahead.clear();
         }
     }

@@ -65,12 +65,21 @@ impl Lane {
         };
         // Dropped before `end`: whoever hears of it may expect the server to be left alone.
         let mut lane = Self { shared, link: None };
-        while let Some(work) = lane.shared.line.take(limits::DB_LANE_IDLE) {
+        while let Some(work) = lane.next() {
             if lane.serve(work).is_break() {
                 break;
             }
         }
         end.counted = false;
+    }
+
+    /// The next work. Where there is none yet, what is open is ended before it is waited for.
+    fn next(&mut self) -> Option<Box<dyn Work>> {
+        if let Some(work) = self.shared.line.take_now() {
+            return Some(work);
+        }
+        self.tidy();
+        self.shared.line.take(limits::DB_LANE_IDLE)
     }
 
     /// Runs one work to its end, or leaves it to other lanes and breaks off when the server has no connection for this one.
@@ -105,14 +114,12 @@ impl Lane {
                     Err(error) => Err(error),
                 },
             };
-            if outcome.is_ok() {
-                settle(work, outcome);
-                // After the answer: nobody waits for the end of a read.
+            // The end of a read that went well is told to the server after its answer, with what comes next.
+            if outcome.is_err() {
                 self.tidy();
-            } else {
-                self.tidy();
-                settle(work, outcome);
             }
+            settle(work, outcome);
+            self.part_with_broken();
             return ControlFlow::Continue(());
         }
     }
@@ -210,10 +217,12 @@ impl Lane {
     fn tidy(&mut self) {
         if let Some(link) = &mut self.link {
             link.rollback();
-            if link.is_broken() {
-                self.link = None;
-            }
         }
+        self.part_with_broken();
+    }
+
+    fn part_with_broken(&mut self) {
+        self.link.take_if(|link| link.is_broken());
     }
 }
 

@@ -5,7 +5,7 @@ use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 
 use super::answer::{Answer, Stop, answer};
-use super::{Hook, Link, closed, outside};
+use super::{Held, Hook, Link, closed, outside};
 use crate::db::postgres::column::Column;
 use crate::db::postgres::error::{self, Fate};
 use crate::limits;
@@ -26,8 +26,8 @@ impl Link {
             return Err(error);
         }
         let hooks = std::mem::take(&mut transaction.hooks);
-        if !transaction.begun || transaction.committed {
-            self.transaction = None;
+        if transaction.held != Held::Itself {
+            self.rollback();
             return Ok(hooks);
         }
         if transaction.deadline.has_passed() {
@@ -105,16 +105,11 @@ impl Link {
         // Whatever came of it, no transaction is left at the server.
         if let Some(transaction) = &mut self.transaction {
             transaction.ahead.clear();
-            transaction.begun = false;
+            transaction.held = Held::Nothing;
         }
         // The server answers in order, so what it says of one is true of none behind it.
         let error = match (begun, answered, committed) {
-            (Ok(()), Ok((_, answer)), Ok(())) => {
-                if let Some(transaction) = &mut self.transaction {
-                    transaction.committed = true;
-                }
-                return Ok(answer);
-            }
+            (Ok(()), Ok((_, answer)), Ok(())) => return Ok(answer),
             (Err(source), _, _) if source.as_db_error().is_some() => self.failed(Stop::Ahead(source), sql),
             (Ok(()), Err(Stop::Server(source)), _)
                 if source.as_db_error().is_none() && error::fate(&source) == Fate::Lost =>
@@ -142,7 +137,7 @@ impl Link {
         let Some(transaction) = self.transaction.take() else {
             return;
         };
-        if !transaction.begun || self.broken {
+        if transaction.held == Held::Nothing || self.broken {
             return;
         }
         let Some(client) = &self.client else { return };

@@ -420,3 +420,22 @@ async fn reads_see_one_snapshot_and_cannot_write() {
     let found = lanes.run(committed, LIMIT, count).await.unwrap();
     assert_eq!(found, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_read_stays_open_on_a_lane_that_waits() {
+    let url = database();
+    table(&url);
+    let lanes = lanes(&url, 2);
+    let reading = |_| {
+        let lanes = Arc::clone(&lanes);
+        tokio::spawn(async move { counted(&lanes).await })
+    };
+    // More than there are lanes, so that reads follow upon reads.
+    for reading in (0..100).map(reading).collect::<Vec<_>>() {
+        assert_eq!(reading.await.unwrap(), 0);
+    }
+    let open = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in%' AND datname = current_database()";
+    let ended = move || until(LIMIT, || (Postgres::shared().sql(&url, open) == "0").then_some(()));
+    tokio::task::spawn_blocking(ended).await.unwrap().unwrap();
+    assert!(lanes.counts().connects <= 2, "{:?}", lanes.counts());
+}

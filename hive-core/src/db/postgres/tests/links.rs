@@ -10,6 +10,7 @@ use super::{config, database, link, soon, with_table, writing};
 use crate::db::deadline::Deadline;
 use crate::db::value::{ToValue, Value};
 use crate::limits;
+use crate::testing::Postgres;
 
 /// What `sql` answers, a value per row.
 fn ints(link: &mut Link, sql: &str, params: &[&dyn ToValue]) -> Result<Vec<i64>> {
@@ -25,10 +26,15 @@ fn ints(link: &mut Link, sql: &str, params: &[&dyn ToValue]) -> Result<Vec<i64>>
 }
 
 fn keys(link: &mut Link) -> Vec<i64> {
-    link.begin(Begin::read(), soon());
-    let found = ints(link, "SELECT k FROM t ORDER BY k", &[]).unwrap();
+    let found = keys_held(link);
     link.rollback();
     found
+}
+
+/// By a read that is left open.
+fn keys_held(link: &mut Link) -> Vec<i64> {
+    link.begin(Begin::read(), soon());
+    ints(link, "SELECT k FROM t ORDER BY k", &[]).unwrap()
 }
 
 fn insert(link: &mut Link, key: i64) -> Result<usize> {
@@ -128,6 +134,52 @@ fn a_read_cannot_write() {
     let refused = link.wait(Duration::from_secs(5), read_only).unwrap().unwrap_err();
     assert_eq!(refused.code().unwrap().code(), "25006");
     assert_eq!(keys(&mut link), [0; 0]);
+}
+
+#[test]
+fn the_end_of_a_read_is_told_with_what_comes_next() {
+    let url = database();
+    let mut link = with_table(&url);
+    link.begin(Begin::read(), soon());
+    let pid = ints(&mut link, "SELECT pg_backend_pid()", &[]).unwrap()[0];
+    let state = format!("SELECT state FROM pg_stat_activity WHERE pid = {pid}");
+    let state = || Postgres::shared().sql(&url, &state);
+    let other = |sql: &str| Postgres::shared().sql(&url, sql);
+    assert_eq!(state(), "idle in transaction");
+    // What comes next sees what was committed since, and may do what a read may not.
+    other("INSERT INTO t (k) VALUES (1)");
+    link.begin(Begin::read(), soon());
+    assert_eq!(ints(&mut link, "SELECT k FROM t", &[]).unwrap(), [1]);
+    other("INSERT INTO t (k) VALUES (2)");
+    link.begin(Begin::write(), soon());
+    link.savepoint();
+    assert_eq!(ints(&mut link, "SELECT k FROM t ORDER BY k", &[]).unwrap(), [1, 2]);
+    insert(&mut link, 3).unwrap();
+    link.rollback_to().unwrap();
+    insert(&mut link, 4).unwrap();
+    link.commit().unwrap();
+    assert_eq!(state(), "idle");
+    // Also when nothing is said in what comes next, however it ends.
+    for end in [|link: &mut Link| drop(link.commit().unwrap()), Link::rollback] {
+        assert_eq!(keys_held(&mut link), [1, 2, 4]);
+        link.begin(Begin::write(), soon());
+        assert_eq!(state(), "idle in transaction");
+        end(&mut link);
+        assert_eq!(state(), "idle");
+    }
+    // Nor does a failure hide it.
+    assert_eq!(keys_held(&mut link), [1, 2, 4]);
+    link.begin(Begin::write(), soon());
+    link.query("COMMIT", &[]).unwrap_err();
+    link.rollback();
+    assert_eq!(state(), "idle");
+    // It takes the connection with it when it cannot be told.
+    assert_eq!(keys_held(&mut link), [1, 2, 4]);
+    other(&format!("SELECT pg_terminate_backend({pid})"));
+    link.begin(Begin::write(), soon());
+    let error = insert(&mut link, 5).unwrap_err();
+    assert_eq!((error.kind(), link.fate()), (ErrorKind::Storage, Some(Fate::Lost)));
+    assert!(link.is_broken());
 }
 
 #[test]
