@@ -94,7 +94,7 @@ impl Desk {
                     self.ready.notify_one();
                 }
                 // Not for each: what the driver does then, it does for all of them.
-                if left % DRIVER_EVERY == 0 {
+                if left.is_multiple_of(DRIVER_EVERY) {
                     self.driver.notify_one();
                 }
                 Ok(Some(ready))
