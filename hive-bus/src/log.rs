@@ -4,6 +4,7 @@
 mod tests;
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use hive_core::clock::Timestamp;
 use hive_core::db::{Cell, Dialect, Kind, Migration, Migrations, Row, Set, Snapshot, ToValue, Tx};
@@ -100,6 +101,9 @@ const INSERT: &str = "INSERT INTO event
     ON CONFLICT (id) DO NOTHING
     RETURNING sequence";
 
+/// How many rows one statement looks for by their sequences.
+pub(crate) const SOME_MAX: usize = 16;
+
 /// A query for whole rows, in the order in which [`read`] takes their columns.
 macro_rules! select {
     ($where:literal) => {
@@ -113,16 +117,16 @@ macro_rules! select {
 }
 
 /// The conditions of a [`Filter`] that no index serves. A parameter that is NULL does not filter: one text for every
-/// combination, so that few statements are kept prepared.
+/// combination, so that few statements are kept prepared. Each is compared first, which tells PostgreSQL its type.
 macro_rules! select_filtered {
     ($where:literal, $more:literal) => {
         concat!(
             select!($where),
             " AND sequence > ?1 AND sequence <= ?2
-              AND (?4 IS NULL OR type = ?4) AND (?5 IS NULL OR source = ?5) AND (?6 IS NULL OR tenant = ?6)
-              AND (?7 IS NULL OR time >= ?7) AND (?8 IS NULL OR time < ?8)
-              AND (?9 IS NULL OR topic >= ?9) AND (?10 IS NULL OR topic < ?10)
-              AND (?11 IS NULL OR causation = ?11)
+              AND (type = ?4 OR ?4 IS NULL) AND (source = ?5 OR ?5 IS NULL) AND (tenant = ?6 OR ?6 IS NULL)
+              AND (time >= ?7 OR ?7 IS NULL) AND (time < ?8 OR ?8 IS NULL)
+              AND (topic >= ?9 OR ?9 IS NULL) AND (topic < ?10 OR ?10 IS NULL)
+              AND (causation = ?11 OR ?11 IS NULL)
               ",
             $more,
             " ORDER BY sequence"
@@ -131,15 +135,29 @@ macro_rules! select_filtered {
 }
 
 /// SQLite hands rows over one by one and stops when told to. PostgreSQL sends the whole answer, so there the statement knows
-/// what matches and how much of it is wanted.
-macro_rules! select_bounded {
-    ($where:literal) => {
+/// how much of what it finds is wanted.
+macro_rules! bounded {
+    ($select:expr, $limit:literal, $bytes:literal) => {
         concat!(
             "SELECT sequence, id, time, type, schema_version, source, topic, tenant, correlation, causation, key,
                  traceparent, expires, data
              FROM (SELECT *, sum(octet_length(data)) OVER (ORDER BY sequence) - octet_length(data) AS before FROM (",
-            select_filtered!($where, "AND (?12 IS NULL OR topic ~ ?12)"),
-            " LIMIT ?13) AS matching) AS measured WHERE before < ?14 ORDER BY sequence"
+            $select,
+            " LIMIT ",
+            $limit,
+            ") AS found) AS measured WHERE before < ",
+            $bytes,
+            " ORDER BY sequence"
+        )
+    };
+}
+
+macro_rules! select_bounded {
+    ($where:literal) => {
+        bounded!(
+            select_filtered!($where, "AND (topic ~ ?12 OR ?12 IS NULL)"),
+            "?13",
+            "?14"
         )
     };
 }
@@ -149,7 +167,14 @@ const BY_SEQUENCE: &str = select_filtered!("CAST(?3 AS TEXT) IS NULL", "");
 const BY_CORRELATION: &str = select_filtered!("correlation = ?3", "");
 const BY_SEQUENCE_BOUNDED: &str = select_bounded!("CAST(?3 AS TEXT) IS NULL");
 const BY_CORRELATION_BOUNDED: &str = select_bounded!("correlation = ?3");
-const ONE: &str = select!("sequence = ?1");
+#[cfg(feature = "postgres")]
+const NEXT: &str = bounded!(
+    select!("sequence > ?1 AND sequence <= ?2 ORDER BY sequence"),
+    "?3",
+    "?4"
+);
+const SOME: &str =
+    select!("sequence IN (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16) ORDER BY sequence");
 const HEAD: &str = "SELECT coalesce(max(sequence), 0) FROM event";
 const TIME_FROM: &str = "SELECT sequence, time FROM event WHERE sequence > ?1 ORDER BY sequence LIMIT 1";
 
@@ -361,25 +386,54 @@ pub(crate) fn read_after(
     })
 }
 
-/// The events with these sequences, as far as there are any, in the order asked for.
-pub(crate) fn get(db: &Snapshot<'_>, sequences: &[Sequence]) -> Result<Vec<Event>> {
-    let mut events = Vec::with_capacity(sequences.len());
-    for sequence in sequences {
-        events.extend(db.query_opt(ONE, &[&sequence.get()], read)?);
-    }
-    Ok(events)
+/// All events after `after` and up to `end`, at most `limit` of them and [`limits::PAGE_BYTES_MAX`] bytes of data (but at least
+/// one); and whether that is all.
+#[cfg(feature = "postgres")]
+pub(crate) fn next(db: &Snapshot<'_>, after: Sequence, end: Sequence, limit: usize) -> Result<(Vec<Event>, bool)> {
+    let (after, end) = (after.get(), end.get().min(i64::MAX.cast_unsigned()));
+    let (rows, bytes) = (limit as u64, limits::PAGE_BYTES_MAX as u64);
+    let events = db.query(NEXT, &[&after, &end, &rows, &bytes], read)?;
+    let data: usize = events.iter().map(|event| event.data().size()).sum();
+    let all = events.len() < limit && data < limits::PAGE_BYTES_MAX;
+    Ok((events, all))
 }
 
-/// The cursor that stands before the first event dated `time` or later, as if the log were in the order of its dates: it is
-/// but for events that were published with a date of their own, which may end up on either side.
-pub(crate) fn before(db: &Snapshot<'_>, time: Timestamp) -> Result<Sequence> {
+/// The events with these sequences, as far as there are any, in the order asked for.
+pub(crate) fn get(db: &Snapshot<'_>, sequences: &[Sequence]) -> Result<Vec<Event>> {
+    let mut found = HashMap::with_capacity(sequences.len());
+    for some in in_some(sequences) {
+        let params: Vec<&dyn ToValue> = some.iter().map(|number| number as &dyn ToValue).collect();
+        for event in db.query(SOME, &params, read)? {
+            found.insert(event.sequence(), event);
+        }
+    }
+    let wanted = sequences.iter().filter_map(|sequence| found.get(sequence));
+    Ok(wanted.cloned().collect())
+}
+
+/// Sequences for statements that look for [`SOME_MAX`] at once: on a server, each statement is a journey. What a statement has
+/// room for beyond the last is that one again.
+pub(crate) fn in_some(sequences: &[Sequence]) -> impl Iterator<Item = [u64; SOME_MAX]> {
+    sequences.chunks(SOME_MAX).filter_map(|chunk| {
+        let last = chunk.last()?.get();
+        let mut some = [last; SOME_MAX];
+        for (place, sequence) in some.iter_mut().zip(chunk) {
+            *place = sequence.get();
+        }
+        Some(some)
+    })
+}
+
+/// The cursor that stands before the first event dated `time` or later, at `end` at most, as if the log were in the order of its
+/// dates: it is but for events that were published with a date of their own, which may end up on either side.
+pub(crate) fn before(db: &Snapshot<'_>, time: Timestamp, end: Sequence) -> Result<Sequence> {
     let at = |after: u64| {
         db.query_opt(TIME_FROM, &[&after], |row| {
             Ok((sequence_of(row.get(0)?)?.get(), row.get::<Timestamp>(1)?))
         })
     };
     // Invariant: every event up to `low` is earlier, and the first one after `high` is not, or there is none.
-    let (mut low, mut high) = (0, head(db)?.get());
+    let (mut low, mut high) = (0, end.get());
     while low < high {
         let middle = low + (high - low) / 2;
         match at(middle)? {

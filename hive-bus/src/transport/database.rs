@@ -58,29 +58,36 @@ impl Database {
     /// # Errors
     /// `storage` when the tables are missing or cannot be read.
     pub async fn open(db: Db, clock: Arc<dyn Clock>) -> Result<Self> {
-        let head = db.read(log::head).await.map_err(|e| {
+        let untold = |e: Error| {
             if e.kind() == ErrorKind::Storage {
                 e.with_hint("open the database with hive_bus::MIGRATIONS")
             } else {
                 e
             }
-        })?;
-        let live = Live::new(head);
-        #[cfg(feature = "postgres")]
-        let follower = if db.dialect() == Dialect::Sqlite {
-            None
-        } else {
-            Some(Follower::begin(db.clone(), Arc::clone(&clock), live.clone()).await?)
         };
-        Ok(Self {
-            inner: Arc::new(Inner {
+        #[cfg(feature = "postgres")]
+        if db.dialect() != Dialect::Sqlite {
+            let live = Live::new(Sequence::START);
+            let follower = Follower::begin(db.clone(), Arc::clone(&clock), live.clone()).await;
+            return Ok(Self::of(Inner {
                 db,
                 clock,
                 live,
-                #[cfg(feature = "postgres")]
-                follower,
-            }),
-        })
+                follower: Some(follower.map_err(untold)?),
+            }));
+        }
+        let head = db.read(log::head).await.map_err(untold)?;
+        Ok(Self::of(Inner {
+            db,
+            clock,
+            live: Live::new(head),
+            #[cfg(feature = "postgres")]
+            follower: None,
+        }))
+    }
+
+    fn of(inner: Inner) -> Self {
+        Self { inner: Arc::new(inner) }
     }
 
     pub(crate) fn db(&self) -> &Db {
@@ -121,7 +128,7 @@ impl Database {
 
     /// Reads what `filter` wants, up to what is settled.
     pub(crate) async fn read_filtered(&self, filter: Filter, after: Sequence, limit: usize) -> Result<Found> {
-        let end = self.settled();
+        let end = self.settled().await?;
         self.inner
             .db
             .read(move |db| {
@@ -132,12 +139,18 @@ impl Database {
     }
 
     /// Up to where the log may be read; `None` where that is its end.
-    fn settled(&self) -> Option<Sequence> {
+    async fn settled(&self) -> Result<Option<Sequence>> {
         #[cfg(feature = "postgres")]
-        if self.inner.follower.is_some() {
-            return Some(self.inner.live.head().sequence);
+        if let Some(follower) = &self.inner.follower {
+            let head = self.inner.live.head();
+            // Nobody is told any more of what comes, so whoever reads sees for itself.
+            return if head.closed {
+                follower.settle().await.map(Some)
+            } else {
+                Ok(Some(head.sequence))
+            };
         }
-        None
+        Ok(None)
     }
 
     fn announce(&self, tx: &mut Tx<'_>, events: Vec<Event>) {
@@ -202,7 +215,8 @@ impl Transport for Database {
     async fn publish(&self, events: Vec<NewEvent>) -> Result<Vec<Sequence>> {
         let database = self.clone();
         let work = move |tx: &mut Tx<'_>| database.publish_in(tx, events.clone());
-        self.inner.db.write(work).await
+        // What is there already is found whoever wrote it, also when that was a moment ago.
+        self.inner.db.write_with(Write::durable().read_committed(), work).await
     }
 
     async fn read(&self, patterns: &Patterns, after: Sequence, limit: usize) -> Result<Found> {
@@ -228,7 +242,8 @@ impl Transport for Database {
     }
 
     async fn before(&self, time: Timestamp) -> Result<Sequence> {
-        self.inner.db.read(move |db| log::before(db, time)).await
+        let end = self.head().await?;
+        self.inner.db.read(move |db| log::before(db, time, end)).await
     }
 
     fn live(&self) -> &Live {

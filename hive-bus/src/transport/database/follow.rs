@@ -11,8 +11,8 @@
 //! (`idle_in_transaction_session_timeout`).
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use hive_core::clock::Clock;
 use hive_core::db::{Db, Snapshot, Wakes};
@@ -23,7 +23,7 @@ use super::{CHANGED, PUBLISHED};
 use crate::event::{Event, Sequence};
 use crate::limits;
 use crate::live::Live;
-use crate::log::{self, Filter};
+use crate::log;
 
 /// Those who have taken a sequence and whose transactions have not ended. The numbers are those of the lock in the table's
 /// migration.
@@ -34,64 +34,90 @@ const PUBLISHING: &str = "SELECT virtualtransaction FROM pg_locks
 /// Moves the end of the log on. One per process and database.
 pub(super) struct Follower {
     inner: Arc<Inner>,
-    task: Mutex<Option<JoinHandle<()>>>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
 struct Inner {
     db: Db,
+    /// Measures how long publishers keep others waiting. What waits for them goes by the server and not by this clock.
     clock: Arc<dyn Clock>,
     live: Live,
+    /// How many moves have begun.
+    begun: AtomicU64,
     /// Held by whoever moves the end on.
-    moving: tokio::sync::Mutex<()>,
+    moving: tokio::sync::Mutex<Moving>,
+}
+
+struct Moving {
+    /// The newest move after which everything was settled that was there when it began.
+    done: u64,
+    /// Whoever fills a gap is heard here.
+    published: Wakes,
+}
+
+/// What is behind the settled end of the log.
+struct Look {
+    /// Without a gap.
+    whole: Vec<Event>,
+    /// Where the look ended behind a gap.
+    beyond: Option<Sequence>,
+    /// Where the log ends, if that is far behind what was read.
+    far: Option<Sequence>,
+    /// Whether nothing was left to read.
+    ended: bool,
+    /// Who was at work after all this had been seen; nobody where that does not matter.
+    publishing: Vec<String>,
 }
 
 impl Follower {
     /// Begins to follow: the end is where the log is settled now.
     pub(super) async fn begin(db: Db, clock: Arc<dyn Clock>, live: Live) -> Result<Self> {
-        let published = db.listen(PUBLISHED);
-        let changed = db.listen(CHANGED);
+        let (published, changed) = (db.listen(PUBLISHED), db.listen(CHANGED));
+        let moving = Moving {
+            done: 0,
+            published: db.listen(PUBLISHED),
+        };
         let inner = Arc::new(Inner {
             db,
             clock,
-            live,
-            moving: tokio::sync::Mutex::default(),
+            live: live.clone(),
+            begun: AtomicU64::new(0),
+            moving: tokio::sync::Mutex::new(moving),
         });
-        inner.decide().await?;
-        let task = tokio::spawn(follow(Arc::clone(&inner), published, changed));
+        inner.settle().await?;
+        let follow = tokio::spawn(follow(Arc::clone(&inner), published));
+        // Apart, because whoever follows may wait for publishers.
+        let pass_on = tokio::spawn(pass_on(live, changed));
         Ok(Self {
             inner,
-            task: Mutex::new(Some(task)),
+            tasks: Mutex::new(vec![follow, pass_on]),
         })
     }
 
     /// Waits until all that was acknowledged before this call is settled, and says up to where the log is.
     pub(super) async fn settle(&self) -> Result<Sequence> {
-        let head = self.inner.db.read(log::head).await?;
-        while self.inner.live.head().sequence < head {
-            self.inner.step().await?;
-        }
-        Ok(self.inner.live.head().sequence)
+        self.inner.settle().await
     }
 
     /// Ends what runs in the background.
     pub(super) async fn end(&self) {
-        let task = self.task().take();
-        if let Some(task) = task {
+        let tasks = std::mem::take(&mut *self.tasks());
+        for task in tasks {
             task.abort();
             // Cancelled is how it is meant to end.
             drop(task.await);
         }
     }
 
-    fn task(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
+    fn tasks(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
         // Nothing panics while it holds the lock.
-        self.task.lock().unwrap_or_else(PoisonError::into_inner)
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Follower {
     fn drop(&mut self) {
-        if let Some(task) = self.task().take() {
+        for task in self.tasks().drain(..) {
             task.abort();
         }
     }
@@ -103,109 +129,144 @@ impl fmt::Debug for Follower {
     }
 }
 
-async fn follow(inner: Arc<Inner>, mut published: Wakes, mut changed: Wakes) {
+async fn follow(inner: Arc<Inner>, mut published: Wakes) {
     let backoff = RetryPolicy::exponential(u32::MAX).with_cap(limits::FOLLOW_BACKOFF_MAX);
     let mut failures = 0;
+    let mut wait = limits::FOLLOW_LOOK;
     loop {
-        tokio::select! {
-            _ = published.wait(limits::FOLLOW_LOOK) => {}
-            true = changed.wait(limits::FOLLOW_LOOK) => {
-                inner.live.touch_all();
-                continue;
-            }
-        }
+        published.wait(wait).await;
+        wait = limits::FOLLOW_LOOK;
         // Nobody waits: whoever comes settles first.
         while inner.live.is_watched() {
             match inner.step().await {
-                Ok(true) => failures = 0,
-                Ok(false) => {
+                Ok(everything) => {
                     failures = 0;
-                    break;
+                    if everything {
+                        break;
+                    }
                 }
                 Err(error) => {
                     failures += 1;
                     tracing::warn!(%error, failures, "the log of events cannot be followed; trying again");
-                    let wait = backoff.delay_after(failures, 0, error.retry_after());
-                    inner.clock.sleep(wait.unwrap_or(limits::FOLLOW_BACKOFF_MAX)).await;
+                    // When the server is back, that is heard.
+                    let pause = backoff.delay_after(failures, 0, error.retry_after());
+                    wait = pause.unwrap_or(limits::FOLLOW_BACKOFF_MAX);
+                    break;
                 }
             }
         }
     }
 }
 
+async fn pass_on(live: Live, mut changed: Wakes) {
+    loop {
+        if changed.wait(limits::FOLLOW_LOOK).await {
+            live.touch_all();
+        }
+    }
+}
+
 impl Inner {
-    /// Moves the end on by a page; whether there was anything.
-    async fn step(&self) -> Result<bool> {
-        let _moving = self.moving.lock().await;
-        let settled = self.live.head().sequence;
-        let found = self.page(settled, None).await?;
-        let Some(last) = found.events.last().map(Event::sequence) else {
-            if found.ended {
-                return Ok(false);
+    async fn settle(&self) -> Result<Sequence> {
+        let before = self.begun.load(Ordering::SeqCst);
+        loop {
+            let mut moving = self.moving.lock().await;
+            // Somebody may have begun after this call and done it for all.
+            if moving.done > before || self.advance(&mut moving).await? {
+                return Ok(self.live.head().sequence);
             }
-            // A stretch without events that is longer than one look.
-            self.wait_for(self.publishing().await?).await?;
-            let again = self.page(settled, Some(found.reached)).await?;
-            self.live.committed(settled, again.events, again.reached);
-            return Ok(true);
-        };
-        let whole = follow_one_another(settled, &found.events);
-        if whole == found.events.len() {
-            self.live.committed(settled, found.events, last);
-            return Ok(true);
         }
-        let mut events = found.events;
-        events.truncate(whole);
-        let reached = events.last().map_or(settled, Event::sequence);
-        if reached > settled {
-            self.live.committed(settled, events, reached);
-        }
-        // Asked after the gap was seen.
-        self.wait_for(self.publishing().await?).await?;
-        let mut settled = reached;
-        while settled < last {
-            let found = self.page(settled, Some(last)).await?;
-            self.live.committed(settled, found.events, found.reached);
-            settled = found.reached;
-        }
-        Ok(true)
     }
 
-    /// The end of the log as it is now, without reading what is before it.
-    async fn decide(&self) -> Result<()> {
-        let _moving = self.moving.lock().await;
-        let head = self.db.read(log::head).await?;
-        self.wait_for(self.publishing().await?).await?;
-        self.live.committed_to(head);
+    async fn step(&self) -> Result<bool> {
+        let mut moving = self.moving.lock().await;
+        self.advance(&mut moving).await
+    }
+
+    /// Moves the end on by a page; whether everything is settled that was there when it began.
+    async fn advance(&self, moving: &mut Moving) -> Result<bool> {
+        let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
+        let look = self.look(false).await?;
+        let (ended, far) = (look.ended, look.far);
+        let end = far.or(look.beyond);
+        let publishing = self.hand_out(look);
+        if let Some(end) = end {
+            self.wait_for(publishing, end, &mut moving.published).await?;
+            if far.is_some() {
+                // Whoever wants it reads it: that costs less than to read everything here first.
+                self.live.committed_to(end);
+            }
+            while self.live.head().sequence < end {
+                self.hand_out_gaps(end).await?;
+            }
+        }
+        let everything = ended || far.is_some();
+        if everything {
+            moving.done = number;
+        }
+        Ok(everything)
+    }
+
+    /// Looks behind the settled end of the log, and then at who is at work, if there is a gap or if that is asked for.
+    async fn look(&self, at_all: bool) -> Result<Look> {
+        let settled = self.live.head().sequence;
+        let look = move |db: &Snapshot<'_>| {
+            let (mut whole, ended) = log::next(db, settled, Sequence::new(u64::MAX), limits::FOLLOW_EVENTS)?;
+            let last = whole.last().map(Event::sequence);
+            whole.truncate(follow_one_another(settled, &whole));
+            let beyond = last.filter(|last| whole.last().map(Event::sequence) < Some(*last));
+            let far = if ended { None } else { Some(log::head(db)?) };
+            let far = far.filter(|head| head.get() > settled.get() + 2 * limits::FOLLOW_EVENTS as u64);
+            let publishing = if at_all || beyond.is_some() || far.is_some() {
+                db.query(PUBLISHING, &[], |row| row.get(0))?
+            } else {
+                Vec::new()
+            };
+            Ok(Look {
+                whole,
+                beyond,
+                far,
+                ended,
+                publishing,
+            })
+        };
+        self.db.read(look).await
+    }
+
+    /// Moves the end over what has no gap; gives who was at work.
+    fn hand_out(&self, look: Look) -> Vec<String> {
+        if let Some(last) = look.whole.last().map(Event::sequence) {
+            self.live.committed(self.live.head().sequence, look.whole, last);
+        }
+        look.publishing
+    }
+
+    /// Moves the end on towards `end`, up to where nobody who could fill a gap is at work any more.
+    async fn hand_out_gaps(&self, end: Sequence) -> Result<()> {
+        let settled = self.live.head().sequence;
+        let read = move |db: &Snapshot<'_>| log::next(db, settled, end, limits::FOLLOW_EVENTS);
+        let (events, all) = self.db.read(read).await?;
+        let reached = if all { None } else { events.last().map(Event::sequence) };
+        self.live.committed(settled, events, reached.unwrap_or(end));
         Ok(())
     }
 
-    async fn page(&self, after: Sequence, end: Option<Sequence>) -> Result<log::Found> {
-        self.db
-            .read(move |db| {
-                let end = end.map_or_else(|| log::head(db), Ok)?;
-                log::read_after(db, &Filter::default(), after, end, limits::FOLLOW_EVENTS)
-            })
-            .await
-    }
-
-    async fn publishing(&self) -> Result<Vec<String>> {
-        let work = |db: &Snapshot<'_>| db.query(PUBLISHING, &[], |row| row.get::<String>(0));
-        self.db.read(work).await
-    }
-
-    /// Waits until each of these transactions has ended. How long that is, the server bounds.
-    async fn wait_for(&self, mut those: Vec<String>) -> Result<()> {
-        let mut wait = limits::FOLLOW_WAIT;
-        let mut waited = Duration::ZERO;
+    /// Waits until each of these transactions has ended, or what they were at is there: no gap is left up to `end`. How long
+    /// that is, the server bounds.
+    async fn wait_for(&self, mut those: Vec<String>, end: Sequence, published: &mut Wakes) -> Result<()> {
+        let mut pause = limits::FOLLOW_WAIT;
+        let mut patience = self.clock.monotonic() + limits::FOLLOW_PATIENCE;
         while !those.is_empty() {
-            self.clock.sleep(wait).await;
-            waited += wait;
-            wait = (wait * 2).min(limits::FOLLOW_WAIT_MAX);
-            let now = self.publishing().await?;
+            published.wait(pause).await;
+            pause = (pause * 2).min(limits::FOLLOW_WAIT_MAX);
+            let look = self.look(true).await?;
+            let now = self.hand_out(look);
+            if self.live.head().sequence >= end {
+                return Ok(());
+            }
             those.retain(|one| now.contains(one));
-            if waited >= limits::FOLLOW_PATIENCE && !those.is_empty() {
-                waited = Duration::ZERO;
+            if self.clock.monotonic() >= patience && !those.is_empty() {
+                patience += limits::FOLLOW_PATIENCE;
                 tracing::warn!(
                     transactions = those.len(),
                     "events wait to be handed out behind transactions that have published and do not end"
