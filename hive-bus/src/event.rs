@@ -352,6 +352,15 @@ impl Event {
         &self.0.attributes
     }
 
+    /// The same event with other data.
+    pub(crate) fn with_data(&self, data: Payload) -> Self {
+        let attributes = Attributes {
+            data,
+            ..self.attributes().clone()
+        };
+        Self::published(self.sequence(), self.id(), self.time(), attributes)
+    }
+
     /// Its sequence, if it is what `attributes` say: an event that is published again.
     pub(crate) fn same_as(&self, attributes: &Attributes) -> Result<Sequence> {
         if self.0.attributes == *attributes {
