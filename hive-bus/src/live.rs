@@ -6,7 +6,7 @@ mod tests;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
@@ -41,7 +41,7 @@ struct Inner {
     /// How many interests there are, for publishers to see without a lock.
     watchers: AtomicUsize,
     /// Who waits for a change of a group's state, by the group's name.
-    groups: Mutex<HashMap<String, Weak<Bell>>>,
+    groups: Mutex<HashMap<String, Vec<Arc<Bell>>>>,
     dispatcher: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -144,7 +144,8 @@ impl Live {
         drop(interests);
         self.inner.watchers.fetch_add(1, Ordering::AcqRel);
         if let Some(group) = group {
-            self.groups().insert(group.to_owned(), Arc::downgrade(&bell));
+            let mut groups = self.groups();
+            groups.entry(group.to_owned()).or_default().push(Arc::clone(&bell));
         }
         self.dispatch();
         Interest {
@@ -157,17 +158,16 @@ impl Live {
 
     /// The state of this group was changed by somebody else: whoever works for it looks again.
     pub fn touch(&self, group: &str) {
-        if let Some(bell) = self.groups().get(group).and_then(Weak::upgrade) {
-            bell.touch();
-        }
+        self.groups()
+            .get(group)
+            .into_iter()
+            .flatten()
+            .for_each(|bell| bell.touch());
     }
 
     /// Any state may have been changed.
     pub fn touch_all(&self) {
-        let bells: Vec<_> = self.groups().values().filter_map(Weak::upgrade).collect();
-        for bell in bells {
-            bell.touch();
-        }
+        self.groups().values().flatten().for_each(|bell| bell.touch());
     }
 
     /// One task for all who wait: what is committed wakes it, and it wakes whom it concerns.
@@ -207,7 +207,7 @@ impl Live {
         lock(&self.inner.interests)
     }
 
-    fn groups(&self) -> MutexGuard<'_, HashMap<String, Weak<Bell>>> {
+    fn groups(&self) -> MutexGuard<'_, HashMap<String, Vec<Arc<Bell>>>> {
         lock(&self.inner.groups)
     }
 }
@@ -288,10 +288,11 @@ impl Drop for Interest {
         drop(interests);
         if let Some(group) = &self.group {
             let mut groups = self.live.groups();
-            // Somebody else may have come for the group since.
-            let own = Arc::downgrade(&self.bell);
-            if groups.get(group).is_some_and(|bell| bell.ptr_eq(&own)) {
-                groups.remove(group);
+            if let Some(bells) = groups.get_mut(group) {
+                bells.retain(|bell| !Arc::ptr_eq(bell, &self.bell));
+                if bells.is_empty() {
+                    groups.remove(group);
+                }
             }
         }
     }

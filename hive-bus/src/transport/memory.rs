@@ -40,6 +40,8 @@ struct State {
     last: Sequence,
     ids: HashMap<EventId, Sequence>,
     consumers: BTreeMap<String, Consumer>,
+    /// The newest revision of any consumer.
+    revisions: u64,
     /// Who feeds it, once anybody has.
     feed: Option<Feed>,
 }
@@ -50,10 +52,18 @@ enum Feed {
     Relayed,
 }
 
-#[derive(Default)]
 struct Consumer {
-    register: Option<Register>,
+    register: Register,
     dead: BTreeMap<Sequence, DeadLetter>,
+}
+
+impl Consumer {
+    fn new() -> Self {
+        Self {
+            register: Register::new(Vec::new(), 0),
+            dead: BTreeMap::new(),
+        }
+    }
 }
 
 impl Memory {
@@ -190,19 +200,21 @@ impl Transport for Memory {
 
     async fn load(&self, consumer: &str) -> Result<Option<Register>> {
         let state = self.state();
-        Ok(state.consumers.get(consumer).and_then(|known| known.register.clone()))
+        Ok(state.consumers.get(consumer).map(|known| known.register.clone()))
     }
 
     async fn store(&self, consumer: &str, change: Change) -> Result<Option<u64>> {
         self.open()?;
         let mut state = self.state();
-        let known = state.consumers.entry(consumer.to_owned()).or_default();
-        let revision = known.register.as_ref().map(|register| register.revision);
-        if revision != change.expected {
+        let known = state.consumers.get(consumer);
+        if known.map(|known| known.register.revision) != change.expected {
             return Ok(None);
         }
-        let next = revision.unwrap_or_default() + 1;
-        known.register = Some(Register::new(change.state, next));
+        // One count for all, so that none is given again to a consumer that is made after another of its name was removed.
+        state.revisions += 1;
+        let next = state.revisions;
+        let known = state.consumers.entry(consumer.to_owned()).or_insert_with(Consumer::new);
+        known.register = Register::new(change.state, next);
         for letter in change.dead {
             known.dead.insert(letter.event.sequence(), letter);
         }
