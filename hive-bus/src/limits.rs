@@ -149,3 +149,7 @@ pub const CHANGE_TRIES_MAX: usize = 100;
 
 /// Dead letters in one page of a list.
 pub const DEAD_PAGE_MAX: usize = 256;
+
+/// How long a case of the suite for transports may take: the longest writes tens of thousands of events, and each waits for
+/// others where it would hang if they did not come.
+pub const CONFORMANCE_TIMEOUT: Duration = Duration::from_secs(60);

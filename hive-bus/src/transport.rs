@@ -11,6 +11,8 @@
 //!
 //! What an adapter has to do is what the suite in `conformance` (feature `test-util`) asks of it.
 
+#[cfg(feature = "test-util")]
+pub mod conformance;
 mod database;
 mod letter;
 mod memory;
@@ -36,7 +38,8 @@ use crate::topic::Patterns;
 pub struct Register {
     /// What it says; the transport does not look into it. At most [`limits::STATE_BYTES_MAX`](crate::limits::STATE_BYTES_MAX).
     pub state: Vec<u8>,
-    /// Grows with every change. Whoever replaces the state names the revision that it has seen.
+    /// Grows with every change, and does not begin anew when the consumer is removed and made again. Whoever replaces the state
+    /// names the revision that it has seen.
     pub revision: u64,
 }
 
@@ -163,7 +166,9 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     /// the front first; appending them again is safe.
     async fn publish(&self, events: Vec<NewEvent>) -> Result<Vec<Sequence>>;
 
-    /// The events after a cursor that match, as many as `limit` (from 1) and a page's bytes allow.
+    /// The events after a cursor that match, as many as `limit` (from 1) and a page's bytes allow. It looks up to the end of the
+    /// log as [`Transport::head`] or [`Transport::live`] have told it of late, at least: ask for the head first where
+    /// everything counts that was acknowledged before.
     async fn read(&self, patterns: &Patterns, after: Sequence, limit: usize) -> Result<Found>;
 
     /// The events with these sequences, those that are still there, in the order asked for.
@@ -188,7 +193,7 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     /// nothing was changed.
     async fn store(&self, consumer: &str, change: Change) -> Result<Option<u64>>;
 
-    /// Removes a consumer with its state and its dead letters; whether there was one.
+    /// Removes a consumer with its state and its dead letters; whether there was one. Whoever works for it is woken.
     async fn remove(&self, consumer: &str) -> Result<bool>;
 
     /// The names of consumers after `after`, sorted, at most `limit`.

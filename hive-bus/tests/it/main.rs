@@ -6,6 +6,8 @@ mod crash;
 mod history;
 mod publish;
 mod subscribe;
+#[cfg(all(feature = "postgres", feature = "test-util"))]
+mod transports;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -37,8 +37,11 @@ pub(crate) fn store(tx: &mut Tx<'_>, consumer: &str, change: &Change) -> Result<
         return Ok(None);
     };
     // Each once, because a statement replaces no row that it has just written.
-    let dead: BTreeMap<u64, &DeadLetter> =
-        change.dead.iter().map(|letter| (letter.event.sequence().get(), letter)).collect();
+    let dead: BTreeMap<u64, &DeadLetter> = change
+        .dead
+        .iter()
+        .map(|letter| (letter.event.sequence().get(), letter))
+        .collect();
     let mut letters = Vec::with_capacity(dead.len());
     for (sequence, letter) in dead {
         letters.push([Cell::of(consumer), Cell::of(&sequence), Cell::Blob(letter.to_bytes()?)]);
