@@ -49,17 +49,26 @@
 //!
 //! # What it promises
 //!
-//! - A published event is on disk when `publish` returns, and has a [`Sequence`] greater than every earlier one's.
+//! - A published event is on disk when `publish` returns, and has a [`Sequence`] greater than every event's that a reader has
+//!   seen. On other transports than a database it is as safe as the transport makes it, which each of them says.
 //! - An event published in a transaction exists exactly if the transaction was committed.
-//! - A [`Subscription`] hands out every matching event once, in the order of the sequences, however slow it is. A slow one
-//!   costs neither memory nor its publishers' time.
-//! - A cursor that was stored goes on after a restart or a crash where it stood.
+//! - A [`Subscription`] hands out every matching event once, in the order of the sequences, however slow it is, unless its
+//!   [`Lag`] says otherwise. A slow one costs neither memory nor its publishers' time.
+//! - A [`Consumer`] is given each matching event until it has been handled: at least once, in order by key, over restarts, by one
+//!   of its members. What a handler writes in the transaction that acknowledges ([`Delivery::ack_in`]) happens exactly once.
+//! - Nothing asks in a loop: an idle bus costs no time, with a thousand consumers neither.
 //!
 //! # What it is not
 //!
-//! It does not remember for a subscriber how far it came, deliver to one of several competing members, or deliver again
-//! what was not acknowledged: a [`Subscription`] lives as long as the value does. It knows nothing of agents or of how
-//! tasks run; the built-in types only name what others publish. Events are never deleted by the bus.
+//! It knows nothing of agents or of how tasks run; the built-in types only name what others publish. It is no broker: it lives in
+//! your process, and speaks to one where you give it one.
+//!
+//! # Features
+//!
+//! None is on by default.
+//!
+//! - `postgres`: the bus on a PostgreSQL server that several processes share.
+//! - `test-util`: the suite that every transport passes, for transports of your own.
 //!
 //! # Modules
 //!
@@ -68,14 +77,18 @@
 //! | module | |
 //! |---|---|
 //! | [`limits`] | every bound, with its reason |
-//! | `topic` | [`Topic`], [`Pattern`] and [`PatternTrie`] |
+//! | `topic` | [`Topic`], [`Pattern`], [`Patterns`] and [`PatternTrie`] |
 //! | `event` | [`NewEvent`], [`Event`], [`TypedEvent`], and their CloudEvents form |
 //! | `schema` | [`TopicRegistry`]: which types there are |
 //! | [`catalog`] | the built-in types |
-//! | `log` | the table |
+//! | `log` | the tables |
+//! | `live` | [`Live`]: the end of a log, waking who waits, and the newest events in memory |
+//! | [`transport`] | [`Transport`](transport::Transport): what carries events, and its adapters |
 //! | `history` | [`Query`], [`Page`], [`Trace`] |
-//! | `live` | the newest events in memory, and waking who waits for them |
-//! | `subscription` | [`Subscription`] |
+//! | `pressure` | publishers wait for subscriptions that ask them to |
+//! | `subscription` | [`Subscription`] and its [`Lag`] |
+//! | [`telemetry`] | what is counted and measured |
+//! | `consumer` | [`Consumer`] and [`Delivery`] |
 //! | `bus` | [`Bus`] |
 
 pub mod limits;
@@ -90,7 +103,7 @@ pub mod transport;
 mod history;
 mod pressure;
 mod subscription;
-mod telemetry;
+pub mod telemetry;
 mod consumer;
 mod bus;
 
