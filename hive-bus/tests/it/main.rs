@@ -1,6 +1,8 @@
 //! The bus on real databases.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[cfg(feature = "postgres")]
+mod chaos;
 mod consumers;
 mod crash;
 mod history;
