@@ -124,7 +124,8 @@ impl Driver {
                 self.put_back_unbegun();
                 self.desk().close(closed());
             }
-            if abandoned {
+            let is_done = self.closing && self.hands.held.is_empty() && self.words.is_empty();
+            if abandoned || is_done {
                 return self.leave().await;
             }
             match self.round(ready, waiting).await {

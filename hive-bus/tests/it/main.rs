@@ -6,6 +6,7 @@ mod chaos;
 mod consumers;
 mod crash;
 mod history;
+mod lag;
 mod publish;
 mod subscribe;
 #[cfg(all(feature = "postgres", feature = "test-util"))]
