@@ -36,7 +36,7 @@ impl Server {
         let lanes = Lanes::new(Arc::clone(&config), connections, rng.clone());
         let server = Self {
             place: config.place().to_owned(),
-            appends: Appends::new(&lanes, times.write),
+            appends: Appends::new(&lanes, times.write, &house.wakeups),
             bell: Bell::hang(config, &house.wakeups, rng),
             lanes,
             house: house.clone(),

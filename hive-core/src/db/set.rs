@@ -141,6 +141,7 @@ pub struct Set {
     columns: &'static [(&'static str, Kind)],
     conflict: Option<&'static str>,
     returning: Option<Returning>,
+    channel: Option<&'static str>,
     /// Where the identity stands in a row, or why no keys are told.
     identity: OnceLock<Result<usize, &'static str>>,
     row_sql: OnceLock<String>,
@@ -165,6 +166,7 @@ impl Set {
             columns,
             conflict: None,
             returning: None,
+            channel: None,
             identity: OnceLock::new(),
             row_sql: OnceLock::new(),
             #[cfg(feature = "postgres")]
@@ -189,9 +191,20 @@ impl Set {
         self
     }
 
+    /// Wakes whoever listens on `channel` when rows of this set are committed, as [`Tx::notify`](super::Tx::notify) does: once
+    /// for all that are committed together.
+    pub const fn notifying(mut self, channel: &'static str) -> Self {
+        self.channel = Some(channel);
+        self
+    }
+
     /// The columns, in the order of a row's values.
     pub const fn columns(&self) -> &'static [(&'static str, Kind)] {
         self.columns
+    }
+
+    pub(super) const fn channel(&self) -> Option<&'static str> {
+        self.channel
     }
 
     /// Refuses a row that does not fit.

@@ -323,11 +323,15 @@ impl<'a> Tx<'a> {
 
     /// Inserts rows that fit the set.
     pub(super) fn insert_checked(&mut self, set: &Set, rows: &[impl AsRef<[Cell]>]) -> Result<Inserted> {
-        self.snapshot.statement(|| match &self.snapshot.engine {
+        let inserted = self.snapshot.statement(|| match &self.snapshot.engine {
             Engine::Sqlite(view) => view.insert(set, rows),
             #[cfg(feature = "postgres")]
             Engine::Postgres(link) => postgres::insert_set(&mut link.borrow_mut(), set, rows),
-        })
+        })?;
+        if let Some(channel) = set.channel().filter(|_| inserted.count > 0) {
+            self.notify(channel);
+        }
+        Ok(inserted)
     }
 
     /// Runs a part of the closure that may fail and be undone alone: when `work` fails, what it wrote is undone, its

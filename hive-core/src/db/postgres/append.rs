@@ -14,6 +14,7 @@ use super::link::{Begin, Isolation, Link};
 use super::set;
 use crate::db::deadline::{Deadline, now};
 use crate::db::set::{Cell, Inserted, Set};
+use crate::db::wakes::Wakeups;
 use crate::limits;
 
 /// Takes rows to lanes.
@@ -24,6 +25,7 @@ pub(in crate::db) struct Appends {
 /// What waits to be appended.
 struct Desk {
     lanes: Arc<Shared>,
+    wakeups: Arc<Wakeups>,
     limit: Duration,
     /// One permit per free place.
     places: Semaphore,
@@ -60,10 +62,11 @@ struct Parcel {
 
 impl Appends {
     /// `limit` is for each call, as for each work on the lanes.
-    pub(in crate::db) fn new(lanes: &Lanes, limit: Duration) -> Self {
+    pub(in crate::db) fn new(lanes: &Lanes, limit: Duration, wakeups: &Arc<Wakeups>) -> Self {
         Self {
             desk: Arc::new(Desk {
                 lanes: Arc::clone(lanes.shared()),
+                wakeups: Arc::clone(wakeups),
                 limit,
                 places: Semaphore::new(limits::DB_QUEUE),
                 state: Mutex::default(),
@@ -242,12 +245,17 @@ impl Work for Flight {
                     self.apart = true;
                     link.begin(self.begin(), self.deadline);
                 }
-                other => return other,
+                Ok(()) => {
+                    self.notify(link);
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
             }
         }
         for parcels in of_one_set(&mut self.parcels) {
             tell_apart(link, parcels)?;
         }
+        self.notify(link);
         Ok(())
     }
 
@@ -279,6 +287,17 @@ impl Flight {
                 (Ok(()), None) => Ok(parcel.keys),
             };
             let _gone = parcel.answer.send(result);
+        }
+    }
+
+    /// Wakes who listens for rows of these sets, once they are committed.
+    fn notify(&mut self, link: &mut Link) {
+        for parcels in of_one_set(&mut self.parcels) {
+            let mut kept = parcels.iter().filter(|parcel| parcel.refused.is_none());
+            if let Some(channel) = kept.next().and_then(|parcel| parcel.set.channel()) {
+                let wakeups = Arc::clone(&self.desk.wakeups);
+                link.on_commit(Box::new(move || wakeups.notify(channel)));
+            }
         }
     }
 

@@ -135,6 +135,7 @@ cases! {
     }
     wakes {
         a_commit_wakes_who_listens,
+        rows_of_a_set_wake_who_listens_for_them,
         what_is_undone_wakes_nobody,
         a_wake_up_between_looking_and_waiting_is_not_lost,
     }

@@ -48,7 +48,7 @@ fn tables(url: &str) {
 
 fn open(url: &str) -> (Arc<Lanes>, Arc<Appends>) {
     let lanes = Arc::new(Lanes::new(config(url), 4, Arc::new(SystemRng)));
-    let appends = Arc::new(Appends::new(&lanes, LIMIT));
+    let appends = Arc::new(Appends::new(&lanes, LIMIT, &Arc::default()));
     (lanes, appends)
 }
 

@@ -80,7 +80,7 @@ async fn what_is_in_doubt_is_not_run_again() {
     std::thread::scope(|scope| scope.spawn(|| slow_commits(&url)).join().unwrap());
     let (proxy, through) = proxied(&url);
     let lanes = Arc::new(Lanes::new(config(&through), 2, Arc::new(SystemRng)));
-    let appends = Appends::new(&lanes, LIMIT);
+    let appends = Appends::new(&lanes, LIMIT, &Arc::default());
     let cutting = |proxy: &Arc<Proxy>| {
         let (url, proxy) = (url.clone(), Arc::clone(proxy));
         tokio::task::spawn_blocking(move || cut_at_commit(&url, &proxy))

@@ -1,9 +1,11 @@
 use std::time::Duration;
 
-use hive_core::db::{Db, Dialect, Wakes};
+use hive_core::db::{Cell, Db, Dialect, Kind, Set, Wakes};
 use hive_errors::{Error, ErrorKind};
 
 use super::{PUT, Place, things};
+
+static TOLD: Set = Set::insert("thing", &[("id", Kind::Int), ("name", Kind::Text)]).notifying("told");
 
 /// Longer than any test may take: who waits this long was not woken.
 const NEVER: Duration = Duration::from_secs(60);
@@ -40,6 +42,32 @@ pub(super) async fn a_commit_wakes_who_listens(place: Place) {
         write.await.unwrap().unwrap();
     }
     assert!(!other.wait(SHORT).await);
+}
+
+pub(super) async fn rows_of_a_set_wake_who_listens_for_them(place: Place) {
+    let db = place.db().await;
+    let (mut told, mut other) = (listen(&db, "told").await, listen(&db, "other").await);
+    let row = |id: i64| vec![Cell::from(id), Cell::from(format!("n{id}"))];
+    db.append(&TOLD, row(1)).await.unwrap();
+    assert!(told.wait(NEVER).await);
+    db.write(move |tx| tx.insert_all(&TOLD, &[row(2), row(3)]))
+        .await
+        .unwrap();
+    assert!(told.wait(NEVER).await);
+    // One that is refused, beside one that is not.
+    let (refused, kept) = tokio::join!(db.append(&TOLD, row(1)), db.append(&TOLD, row(4)));
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Conflict);
+    kept.unwrap();
+    assert!(told.wait(NEVER).await);
+    assert_eq!(things(&db).await, 4);
+
+    let undone = db.write(move |tx| {
+        tx.insert_all(&TOLD, &[row(5)])?;
+        Err::<(), _>(Error::new(ErrorKind::NotFound, "changed my mind"))
+    });
+    assert!(undone.await.is_err());
+    assert!(db.append(&TOLD, row(1)).await.is_err());
+    assert!(!told.wait(SHORT).await && !other.wait(SHORT).await);
 }
 
 pub(super) async fn what_is_undone_wakes_nobody(place: Place) {
