@@ -91,10 +91,7 @@ impl Bus {
     /// Dropped, the event may or may not be published. With an id of its own it can be published again.
     pub async fn publish(&self, event: impl Into<NewEvent>) -> Result<Sequence> {
         let sequences = self.send(vec![self.ready(event.into())?]).await?;
-        sequences
-            .first()
-            .copied()
-            .ok_or_else(|| Error::new(ErrorKind::Internal, "the transport gave no sequence"))
+        only(&sequences)
     }
 
     /// [`Bus::publish`] for many at once: one commit, all or nothing, sequences in the order given. On a transport without
@@ -118,17 +115,18 @@ impl Bus {
     /// when the bus has no database.
     pub fn publish_in(&self, tx: &mut Tx<'_>, event: impl Into<NewEvent>) -> Result<Sequence> {
         let event = self.ready(event.into())?;
-        self.database()?.publish_one_in(tx, event)
+        let sequences = self.database()?.publish_in(tx, vec![event])?;
+        only(&sequences)
     }
 
-    /// [`Bus::publish_in`] for many at once. The limits are checked before the first is written.
+    /// [`Bus::publish_in`] for many at once: all or none of them, also when the caller goes on after an error.
     ///
     /// # Errors
-    /// As [`Bus::publish_all`]. When the database refuses one, those before it stay in the transaction unless the caller
-    /// passes the error up.
+    /// As [`Bus::publish_all`].
     pub fn publish_all_in(&self, tx: &mut Tx<'_>, events: Vec<NewEvent>) -> Result<Vec<Sequence>> {
         let events = self.all_ready(events)?;
-        self.database()?.publish_in(tx, events)
+        let database = self.database()?;
+        tx.attempt(|tx| database.publish_in(tx, events))
     }
 
     /// Subscribes to the events that match `pattern`, such as `task.failed.>` or `*` for all. Await it:
@@ -345,6 +343,11 @@ impl Bus {
         }
         events.into_iter().map(|event| self.ready(event)).collect()
     }
+}
+
+fn only(sequences: &[Sequence]) -> Result<Sequence> {
+    let only = sequences.first().copied();
+    only.ok_or_else(|| Error::new(ErrorKind::Internal, "the transport gave no sequence"))
 }
 
 /// Subscriptions outlive the bus; nothing more will come for them.

@@ -178,6 +178,9 @@ const SOME: &str =
 const HEAD: &str = "SELECT coalesce(max(sequence), 0) FROM event";
 const TIME_FROM: &str = "SELECT sequence, time FROM event WHERE sequence > ?1 ORDER BY sequence LIMIT 1";
 
+/// Who hears of what was published.
+pub(crate) const PUBLISHED: &str = "hive_bus_event";
+
 /// Rows that many append, where a statement for each would cost too much.
 pub(crate) static EVENTS: Set = Set::insert(
     "event",
@@ -197,7 +200,9 @@ pub(crate) static EVENTS: Set = Set::insert(
         ("data", Kind::Blob),
     ],
 )
-.on_conflict("(id) DO NOTHING");
+.on_conflict("(id) DO NOTHING")
+.returning("id", "sequence")
+.notifying(PUBLISHED);
 
 /// An event as a row of [`EVENTS`].
 pub(crate) fn row(id: EventId, time: Timestamp, attributes: &Attributes) -> Vec<Cell> {
@@ -258,6 +263,12 @@ pub(crate) fn insert(
         |row| row.get(0),
     )?;
     row.map(sequence_of).transpose()
+}
+
+/// Writes rows of [`EVENTS`] and gives their sequences, which grow; `None` for one whose id is there.
+pub(crate) fn insert_all(tx: &mut Tx<'_>, rows: &[Vec<Cell>]) -> Result<Vec<Option<Sequence>>> {
+    let keys = tx.insert_all_returning(&EVENTS, rows)?;
+    keys.into_iter().map(|key| key.map(sequence_of).transpose()).collect()
 }
 
 /// The event with this id.
@@ -500,7 +511,7 @@ fn read(row: &Row<'_>) -> Result<Event> {
     ))
 }
 
-fn sequence_of(row: i64) -> Result<Sequence> {
+pub(crate) fn sequence_of(row: i64) -> Result<Sequence> {
     u64::try_from(row)
         .map(Sequence::new)
         .map_err(|e| Error::new(ErrorKind::Corrupt, "an event's sequence is negative").with_source(e))

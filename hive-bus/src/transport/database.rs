@@ -3,6 +3,7 @@
 #[cfg(feature = "postgres")]
 mod follow;
 mod letter;
+mod publish;
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,20 +11,18 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use hive_core::clock::{Clock, Timestamp};
 use hive_core::db::{Db, Dialect, Snapshot, Tx, Write};
-use hive_core::id::EventId;
 use hive_errors::{Error, ErrorKind, Result};
 
 #[cfg(feature = "postgres")]
 use self::follow::Follower;
+#[cfg(feature = "postgres")]
+use self::publish::known;
+use self::publish::{Batch, Written};
 use super::{Change, DeadLetter, Found, Register, Transport};
-use crate::event::{Attributes, Event, NewEvent, Sequence};
+use crate::event::{Event, NewEvent, Sequence};
 use crate::live::Live;
 use crate::log::{self, Filter};
 use crate::topic::Patterns;
-
-/// Who hears of what was published.
-#[cfg(feature = "postgres")]
-const PUBLISHED: &str = "hive_bus_event";
 
 /// Who hears of a change of a consumer's state.
 const CHANGED: &str = "hive_bus_consumer";
@@ -43,13 +42,6 @@ struct Inner {
     live: Live,
     #[cfg(feature = "postgres")]
     follower: Option<Follower>,
-}
-
-/// What publishing one event came to.
-enum Stored {
-    New(Event),
-    /// It was there already.
-    Known(Sequence),
 }
 
 impl Database {
@@ -94,36 +86,36 @@ impl Database {
         &self.inner.db
     }
 
-    /// Writes one event in the caller's transaction.
-    pub(crate) fn publish_one_in(&self, tx: &mut Tx<'_>, event: NewEvent) -> Result<Sequence> {
-        match store(tx, event)? {
-            Stored::Known(sequence) => Ok(sequence),
-            Stored::New(event) => {
-                let sequence = event.sequence();
-                self.announce(tx, vec![event]);
-                Ok(sequence)
-            }
-        }
+    /// Writes events in the caller's transaction, in this order.
+    ///
+    /// # Errors
+    /// `conflict` when another event has one of the ids. The others are in the transaction all the same, and nobody is told of
+    /// them: the caller has to undo them.
+    pub(crate) fn publish_in(&self, tx: &mut Tx<'_>, events: Vec<NewEvent>) -> Result<Vec<Sequence>> {
+        self.write(tx, &Batch::of(events)?)
     }
 
-    /// Writes events in the caller's transaction, in this order.
-    pub(crate) fn publish_in(&self, tx: &mut Tx<'_>, events: Vec<NewEvent>) -> Result<Vec<Sequence>> {
-        let mut sequences = Vec::with_capacity(events.len());
-        let mut new = Vec::with_capacity(events.len());
-        let stored = events.into_iter().try_for_each(|event| {
-            sequences.push(match store(tx, event)? {
-                Stored::Known(sequence) => sequence,
-                Stored::New(event) => {
-                    let sequence = event.sequence();
-                    new.push(event);
-                    sequence
-                }
-            });
-            Ok(())
-        });
-        // Also when one failed: the caller may commit the others all the same.
-        self.announce(tx, new);
-        stored.map(|()| sequences)
+    fn write(&self, tx: &mut Tx<'_>, batch: &Batch) -> Result<Vec<Sequence>> {
+        let Written { sequences, new, last } = batch.write(tx, self.inner.live.is_watched())?;
+        if let Some(last) = last {
+            self.announce(tx, new, last);
+        }
+        Ok(sequences)
+    }
+
+    /// Writes one event, together with those of other publishers.
+    #[cfg(feature = "postgres")]
+    async fn append(&self, follower: &Follower, event: NewEvent) -> Result<Sequence> {
+        let (id, time, attributes) = event.into_parts()?;
+        let row = log::row(id, time, &attributes);
+        match self.inner.db.append_returning(&log::EVENTS, row).await? {
+            Some(key) => {
+                let sequence = log::sequence_of(key)?;
+                follower.offer(vec![Event::published(sequence, id, time, attributes)]);
+                Ok(sequence)
+            }
+            None => self.inner.db.read(move |db| known(db, id, &attributes)).await,
+        }
     }
 
     /// Reads what `filter` wants, up to what is settled.
@@ -153,22 +145,26 @@ impl Database {
         Ok(None)
     }
 
-    fn announce(&self, tx: &mut Tx<'_>, events: Vec<Event>) {
-        let (Some(first), Some(last)) = (events.first().map(Event::sequence), events.last().map(Event::sequence))
-        else {
-            return;
-        };
+    /// Lets it be known that `last` and what is before it was written, once it is committed. `events` are those, or none.
+    fn announce(&self, tx: &mut Tx<'_>, events: Vec<Event>, last: Sequence) {
         #[cfg(feature = "postgres")]
         if self.inner.follower.is_some() {
-            return tx.notify(PUBLISHED);
+            if !events.is_empty() {
+                let inner = Arc::clone(&self.inner);
+                tx.on_commit(move || {
+                    if let Some(follower) = &inner.follower {
+                        follower.offer(events);
+                    }
+                });
+            }
+            return tx.notify(log::PUBLISHED);
         }
-        // One writes at a time, so whatever has a lower sequence is committed, too.
         let live = self.inner.live.clone();
-        if live.is_watched() {
-            tx.on_commit(move || live.committed(first.before(), events, last));
-        } else {
+        match events.first().map(Event::sequence) {
+            // One writes at a time, so whatever has a lower sequence is committed, too.
+            Some(first) => tx.on_commit(move || live.committed(first.before(), events, last)),
             // Whoever waits from now on reads it from the table.
-            tx.on_commit(move || live.committed_to(last));
+            None => tx.on_commit(move || live.committed_to(last)),
         }
     }
 }
@@ -183,25 +179,6 @@ pub(crate) fn store_in(tx: &mut Tx<'_>, consumer: &str, change: &Change) -> Resu
     letter::store(tx, consumer, change)
 }
 
-/// Writes one event that has an id and a time, unless it is there.
-fn store(tx: &mut Tx<'_>, event: NewEvent) -> Result<Stored> {
-    let (id, time, attributes) = event.into_parts()?;
-    match log::insert(tx, id, time, &attributes)? {
-        Some(sequence) => Ok(Stored::New(Event::published(sequence, id, time, attributes))),
-        None => known(tx, id, &attributes).map(Stored::Known),
-    }
-}
-
-/// The sequence of the event that has this id, if it is the same.
-fn known(db: &Snapshot<'_>, id: EventId, attributes: &Attributes) -> Result<Sequence> {
-    let known = log::find(db, id)?.ok_or_else(|| {
-        Error::new(ErrorKind::Conflict, "the event with this id was removed a moment ago")
-            .with("id", id)
-            .retryable()
-    })?;
-    known.same_as(attributes)
-}
-
 #[async_trait]
 impl Transport for Database {
     fn name(&self) -> &'static str {
@@ -213,8 +190,19 @@ impl Transport for Database {
     }
 
     async fn publish(&self, events: Vec<NewEvent>) -> Result<Vec<Sequence>> {
-        let database = self.clone();
-        let work = move |tx: &mut Tx<'_>| database.publish_in(tx, events.clone());
+        if events.is_empty() {
+            return Ok(Vec::new());
+        }
+        #[cfg(feature = "postgres")]
+        if let (Some(follower), 1) = (&self.inner.follower, events.len()) {
+            let mut sequences = Vec::with_capacity(1);
+            for event in events {
+                sequences.push(self.append(follower, event).await?);
+            }
+            return Ok(sequences);
+        }
+        let (database, batch) = (self.clone(), Batch::of(events)?);
+        let work = move |tx: &mut Tx<'_>| database.write(tx, &batch);
         // What is there already is found whoever wrote it, also when that was a moment ago.
         self.inner.db.write_with(Write::durable().read_committed(), work).await
     }

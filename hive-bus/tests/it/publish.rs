@@ -200,18 +200,25 @@ async fn a_failed_neighbour_in_the_same_commit_takes_nothing_along() {
 }
 
 #[tokio::test]
-async fn what_a_caller_keeps_of_a_failed_batch_is_told_to_subscribers() {
+async fn a_refused_batch_leaves_nothing_in_a_transaction_that_goes_on() {
     let hive = Fixture::new().await;
     let mut subscription = hive.bus.subscribe("*").await.unwrap();
     let id = IdSource::system().next::<EventId>();
     hive.bus.publish(event("taken").id(id)).await.unwrap();
     let bus = hive.bus.clone();
-    let kept = hive
-        .db
-        .write(move |tx| Ok(bus.publish_all_in(tx, vec![event("kept"), event("b").id(id)]).is_err()));
-    assert!(kept.await.unwrap());
-    assert_eq!(subscription.next().await.unwrap().topic().as_str(), "taken");
-    assert_eq!(subscription.next().await.unwrap().topic().as_str(), "kept");
+    let kept = hive.db.write(move |tx| {
+        bus.publish_in(tx, event("before"))?;
+        let refused = bus.publish_all_in(tx, vec![event("front"), event("b").id(id), event("back")]);
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::Conflict);
+        bus.publish_in(tx, event("after"))
+    });
+    kept.await.unwrap();
+    let topics = hive.all().await.into_iter().map(|event| event.topic().to_string());
+    let topics: Vec<_> = topics.collect();
+    assert_eq!(topics, ["taken", "before", "after"]);
+    for topic in topics {
+        assert_eq!(subscription.next().await.unwrap().topic().as_str(), topic);
+    }
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@
 //! stands still is the handing out of what came after it, until its transaction ends: the server sees to that
 //! (`idle_in_transaction_session_timeout`).
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,11 +20,11 @@ use hive_core::db::{Db, Snapshot, Wakes};
 use hive_errors::{Result, RetryPolicy};
 use tokio::task::JoinHandle;
 
-use super::{CHANGED, PUBLISHED};
+use super::CHANGED;
 use crate::event::{Event, Sequence};
 use crate::limits;
 use crate::live::Live;
-use crate::log;
+use crate::log::{self, PUBLISHED};
 
 /// Those who have taken a sequence and whose transactions have not ended. The numbers are those of the lock in the table's
 /// migration.
@@ -44,8 +45,10 @@ struct Inner {
     live: Live,
     /// How many moves have begun.
     begun: AtomicU64,
-    /// Held by whoever moves the end on.
+    /// Held by whoever looks how far the end may move.
     moving: tokio::sync::Mutex<Moving>,
+    /// Held while the end moves.
+    own: Mutex<Own>,
 }
 
 struct Moving {
@@ -53,6 +56,13 @@ struct Moving {
     done: u64,
     /// Whoever fills a gap is heard here.
     published: Wakes,
+}
+
+/// What this process has published itself and something may still be missing before.
+#[derive(Default)]
+struct Own {
+    events: BTreeMap<Sequence, Event>,
+    bytes: usize,
 }
 
 /// What is behind the settled end of the log.
@@ -83,6 +93,7 @@ impl Follower {
             live: live.clone(),
             begun: AtomicU64::new(0),
             moving: tokio::sync::Mutex::new(moving),
+            own: Mutex::default(),
         });
         inner.settle().await?;
         let follow = tokio::spawn(follow(Arc::clone(&inner), published));
@@ -99,6 +110,18 @@ impl Follower {
         self.inner.settle().await
     }
 
+    /// These were published by this process and are committed: where nothing is missing before them, nobody has to read them.
+    pub(super) fn offer(&self, events: Vec<Event>) {
+        let Inner { live, own, .. } = &*self.inner;
+        // Whoever waits from now on settles first.
+        if live.is_watched() {
+            let mut own = lock(own);
+            events.into_iter().for_each(|event| own.push(event));
+            own.move_on(live, Vec::new(), Sequence::START);
+            own.forget_too_many();
+        }
+    }
+
     /// Ends what runs in the background.
     pub(super) async fn end(&self) {
         let tasks = std::mem::take(&mut *self.tasks());
@@ -110,8 +133,7 @@ impl Follower {
     }
 
     fn tasks(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
-        // Nothing panics while it holds the lock.
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.tasks)
     }
 }
 
@@ -194,6 +216,7 @@ impl Inner {
             self.wait_for(publishing, end, &mut moving.published).await?;
             if far.is_some() {
                 // Whoever wants it reads it: that costs less than to read everything here first.
+                let _still = lock(&self.own);
                 self.live.committed_to(end);
             }
             while self.live.head().sequence < end {
@@ -235,9 +258,8 @@ impl Inner {
 
     /// Moves the end over what has no gap; gives who was at work.
     fn hand_out(&self, look: Look) -> Vec<String> {
-        if let Some(last) = look.whole.last().map(Event::sequence) {
-            self.live.committed(self.live.head().sequence, look.whole, last);
-        }
+        let last = look.whole.last().map(Event::sequence).unwrap_or_default();
+        lock(&self.own).move_on(&self.live, look.whole, last);
         look.publishing
     }
 
@@ -247,7 +269,7 @@ impl Inner {
         let read = move |db: &Snapshot<'_>| log::next(db, settled, end, limits::FOLLOW_EVENTS);
         let (events, all) = self.db.read(read).await?;
         let reached = if all { None } else { events.last().map(Event::sequence) };
-        self.live.committed(settled, events, reached.unwrap_or(end));
+        lock(&self.own).move_on(&self.live, events, reached.unwrap_or(end));
         Ok(())
     }
 
@@ -256,14 +278,11 @@ impl Inner {
     async fn wait_for(&self, mut those: Vec<String>, end: Sequence, published: &mut Wakes) -> Result<()> {
         let mut pause = limits::FOLLOW_WAIT;
         let mut patience = self.clock.monotonic() + limits::FOLLOW_PATIENCE;
-        while !those.is_empty() {
+        while !those.is_empty() && self.live.head().sequence < end {
             published.wait(pause).await;
             pause = (pause * 2).min(limits::FOLLOW_WAIT_MAX);
             let look = self.look(true).await?;
             let now = self.hand_out(look);
-            if self.live.head().sequence >= end {
-                return Ok(());
-            }
             those.retain(|one| now.contains(one));
             if self.clock.monotonic() >= patience && !those.is_empty() {
                 patience += limits::FOLLOW_PATIENCE;
@@ -275,6 +294,53 @@ impl Inner {
         }
         Ok(())
     }
+}
+
+impl Own {
+    fn push(&mut self, event: Event) {
+        self.bytes += event.bytes();
+        if let Some(before) = self.events.insert(event.sequence(), event) {
+            self.bytes -= before.bytes();
+        }
+    }
+
+    fn take_up_to(&mut self, sequence: Sequence) -> Option<Event> {
+        let first = self.events.first_entry().filter(|first| *first.key() <= sequence)?;
+        let event = first.remove();
+        self.bytes -= event.bytes();
+        Some(event)
+    }
+
+    /// What is not kept is read.
+    fn forget_too_many(&mut self) {
+        while self.events.len() > limits::RECENT_EVENTS_MAX || self.bytes > limits::RECENT_BYTES_MAX {
+            let Some((_, newest)) = self.events.pop_last() else {
+                return;
+            };
+            self.bytes -= newest.bytes();
+        }
+    }
+
+    /// Moves the end on to `reached`, over all events that there are up to there from where it stood at some time; and over what
+    /// this process has published right behind that.
+    fn move_on(&mut self, live: &Live, mut events: Vec<Event>, reached: Sequence) {
+        let settled = live.head().sequence;
+        events.retain(|event| event.sequence() > settled);
+        let mut reached = reached.max(settled);
+        while self.take_up_to(reached).is_some() {}
+        while let Some(next) = self.take_up_to(Sequence::new(reached.get() + 1)) {
+            reached = next.sequence();
+            events.push(next);
+        }
+        if reached > settled {
+            live.committed(settled, events, reached);
+        }
+    }
+}
+
+/// Nothing panics while it holds one of these locks.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How many of the events follow one another without a gap, from `after` on.
