@@ -8,7 +8,8 @@ pub const TOPIC_BYTES_MAX: usize = 255;
 /// Tokens in a topic or pattern. It also bounds the depth of a [`PatternTrie`](crate::PatternTrie).
 pub const TOPIC_TOKENS_MAX: usize = 16;
 
-/// Patterns that one subscription or consumer listens to: more are a sign that the topics are cut the wrong way.
+/// Patterns in one [`Patterns`](crate::Patterns): enough to name what somebody listens to, and few enough to try one after
+/// another on every event.
 pub const PATTERNS_MAX: usize = 16;
 
 /// Bytes in an event type's name.

@@ -3,6 +3,7 @@
 //! A topic is a row of tokens between dots, from the general to the particular: `task.failed.reviewer`. A pattern is a
 //! topic in which `*` stands for exactly one token and a last `>` for one or more; `*` alone means everything.
 
+mod pattern;
 mod patterns;
 mod trie;
 
@@ -16,6 +17,7 @@ use std::str::FromStr;
 use hive_errors::{Error, ErrorKind, Result};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use self::pattern::Pattern;
 pub use self::patterns::Patterns;
 pub use self::trie::{PatternKey, PatternTrie};
 use crate::limits;
@@ -48,10 +50,28 @@ impl Topic {
             None => Ok(()),
             Some(found) => Err(
                 Error::new(ErrorKind::InvalidInput, "a topic has no wildcards; only a pattern does")
-                    .with("wildcard", found),
+                    .with("wildcard", found)
+                    .with_hint("name the one topic that the event is about; wildcards are for those who listen"),
             ),
         })?;
         Ok(Self(text))
+    }
+
+    /// [`Topic::new`] for what a person typed or another program put together: white space around it goes, and so do dots
+    /// at the ends and dots after dots. Nothing else is guessed: case counts, and `/` is a character like any other.
+    ///
+    /// ```
+    /// use hive_bus::Topic;
+    ///
+    /// assert_eq!(Topic::normalise(" .task..failed. ")?.as_str(), "task.failed");
+    /// assert!(Topic::normalise("task failed").is_err());
+    /// # Ok::<(), hive_bus::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Topic::new`], about what is left.
+    pub fn normalise(text: &str) -> Result<Self> {
+        Self::new(without_stray_dots(text))
     }
 
     /// The topic as text.
@@ -91,140 +111,12 @@ impl From<Topic> for Cow<'static, str> {
     }
 }
 
-/// Which topics somebody wants: `task.failed.*`, `task.>`, or `*` for everything.
-///
-/// ```
-/// use hive_bus::{Pattern, Topic};
-///
-/// let failed = Pattern::new("task.failed.*")?;
-/// assert!(failed.matches(&Topic::new("task.failed.reviewer")?));
-/// assert!(!failed.matches(&Topic::new("task.failed")?));
-/// # Ok::<(), hive_bus::Error>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Pattern(Cow<'static, str>);
-
-impl Pattern {
-    /// Matches every topic; the same as `>`.
-    pub const ALL: Self = Self(Cow::Borrowed("*"));
-
-    /// Checks `text` and takes it as a pattern. A topic is a pattern that matches only itself.
-    ///
-    /// # Errors
-    /// `invalid-input` naming what is wrong and where, as for [`Topic::new`]; also a wildcard inside a token (`ta*k`) and
-    /// a `>` that is not the last token.
-    pub fn new(text: impl Into<Cow<'static, str>>) -> Result<Self> {
-        let text = text.into();
-        check(&text, "pattern", |token| match wildcard(token) {
-            Some(_) if token.len() > 1 => Err(Error::new(
-                ErrorKind::InvalidInput,
-                "a wildcard stands for a whole token",
-            )
-            .with("token", token)
-            .with_hint("write `*` for one token or a last `>` for the rest; there is no prefix match")),
-            Some(_) | None => Ok(()),
-        })?;
-        if text.split('.').rev().skip(1).any(|token| token == ">") {
-            return Err(
-                Error::new(ErrorKind::InvalidInput, "`>` may only be the last token of a pattern")
-                    .with("pattern", &text)
-                    .with_hint("use `*` for one token in the middle"),
-            );
-        }
-        Ok(Self(text))
-    }
-
-    /// For the constants of [`TypedEvent`](crate::TypedEvent)s, which a registry checks.
-    pub(crate) const fn from_static(text: &'static str) -> Self {
-        Self(Cow::Borrowed(text))
-    }
-
-    /// The pattern as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Its tokens, wildcards included.
-    pub fn tokens(&self) -> impl Iterator<Item = &str> {
-        self.0.split('.')
-    }
-
-    /// Whether it matches every topic.
-    pub fn is_all(&self) -> bool {
-        matches!(&*self.0, "*" | ">")
-    }
-
-    /// Whether `topic` fits.
-    pub fn matches(&self, topic: &Topic) -> bool {
-        self.matches_str(topic.as_str())
-    }
-
-    /// [`Pattern::matches`] for the text of a topic as it stands in a row.
-    pub(crate) fn matches_str(&self, topic: &str) -> bool {
-        if self.is_all() {
-            return true;
-        }
-        let mut tokens = topic.split('.');
-        for wanted in self.tokens() {
-            match (wanted, tokens.next()) {
-                (_, None) => return false,
-                (">", Some(_)) => return true,
-                ("*", Some(_)) => {}
-                (literal, Some(token)) if literal == token => {}
-                (_, Some(_)) => return false,
-            }
-        }
-        tokens.next().is_none()
-    }
-
-    /// What every matching topic begins with: all of it when there is no wildcard, otherwise up to and with the dot before
-    /// the first one.
-    pub(crate) fn literal_prefix(&self) -> &str {
-        match self.0.find(['*', '>']) {
-            Some(at) => self.0.get(..at).unwrap_or_default(),
-            None => &self.0,
-        }
-    }
-
-    /// Whether it has no wildcard and so matches one topic.
-    pub(crate) fn is_literal(&self) -> bool {
-        wildcard(&self.0).is_none()
-    }
-}
-
-impl fmt::Display for Pattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl FromStr for Pattern {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        Self::new(text.to_owned())
-    }
-}
-
-/// So that a checked pattern may stand wherever its text may.
-impl From<Pattern> for Cow<'static, str> {
-    fn from(pattern: Pattern) -> Self {
-        pattern.0
-    }
-}
-
-impl From<Topic> for Pattern {
-    fn from(topic: Topic) -> Self {
-        Self(topic.0)
-    }
-}
-
 /// Both travel as their text and are checked again when they arrive.
 macro_rules! serde_as_text {
     ($Name:ident) => {
         impl Serialize for $Name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(&self.0)
+                serializer.serialize_str(self.as_str())
             }
         }
 
@@ -241,6 +133,11 @@ serde_as_text!(Pattern);
 
 fn wildcard(token: &str) -> Option<char> {
     token.chars().find(|c| matches!(c, '*' | '>'))
+}
+
+fn without_stray_dots(text: &str) -> String {
+    let tokens: Vec<&str> = text.trim().split('.').filter(|token| !token.is_empty()).collect();
+    tokens.join(".")
 }
 
 /// What topics and patterns have in common. `word` is what the error calls the text.

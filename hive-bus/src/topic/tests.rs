@@ -49,13 +49,13 @@ fn a_topic_is_refused_with_its_reason() {
             the topic has a character that is not allowed (topic=task.\0, character=\0)
                 tokens are made of ASCII letters, digits and - _ : @ / + = ~ % #
             a topic has no wildcards; only a pattern does (wildcard=*, topic=task.*)
-                correct the value named in the error and call again
+                name the one topic that the event is about; wildcards are for those who listen
             a topic has no wildcards; only a pattern does (wildcard=>, topic=task.>)
-                correct the value named in the error and call again
+                name the one topic that the event is about; wildcards are for those who listen
             a topic has no wildcards; only a pattern does (wildcard=*, topic=*)
-                correct the value named in the error and call again
+                name the one topic that the event is about; wildcards are for those who listen
             a topic has no wildcards; only a pattern does (wildcard=*, topic=ta*k)
-                correct the value named in the error and call again
+                name the one topic that the event is about; wildcards are for those who listen
         "#]],
     );
 }
@@ -118,6 +118,187 @@ fn text_round_trips_through_serde_and_is_checked() {
 }
 
 #[test]
+fn what_strangers_send_is_refused_with_what_and_where() {
+    let texts = [
+        "a".repeat(limits::TOPIC_BYTES_MAX + 1),
+        "a.".repeat(1 << 20),
+        "\u{0}".repeat(1 << 20),
+        vec!["a"; limits::TOPIC_TOKENS_MAX + 1].join("."),
+        "task.zoë".into(),
+        "task.\u{202e}deliaf".into(),
+        "task\0".into(),
+        "task\r\nfailed".into(),
+        "task.\u{1b}[2J".into(),
+        "task.*".into(),
+        "task.>".into(),
+        "task.>.a".into(),
+        "ta>k".into(),
+        "..".into(),
+        "task..failed".into(),
+        "task.failed.".into(),
+        "task,failed".into(),
+        " ".into(),
+    ];
+    let mut seen = String::new();
+    for text in texts {
+        let error = Topic::new(text.clone()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        let shown = error.to_string();
+        assert!(
+            shown.len() < 200 && !shown.chars().any(char::is_control),
+            "{} bytes are shown as {shown:?}",
+            text.len()
+        );
+        seen += &format!("{shown}\n");
+    }
+    expect![[r#"
+        the topic is too long (bytes=256, limit=255)
+        the topic is too long (bytes=2097152, limit=255)
+        the topic is too long (bytes=1048576, limit=255)
+        the topic has too many tokens (tokens=17, limit=16)
+        the topic has a character that is not allowed (topic=task.zoë, character=ë)
+        the topic has a character that is not allowed (topic=task.\u{202e}deliaf, character=\u{202e})
+        the topic has a character that is not allowed (topic=task\0, character=\0)
+        the topic has a character that is not allowed (topic=task\r\nfailed, character=\r)
+        the topic has a character that is not allowed (topic=task.\u{1b}[2J, character=\u{1b})
+        a topic has no wildcards; only a pattern does (wildcard=*, topic=task.*)
+        a topic has no wildcards; only a pattern does (wildcard=>, topic=task.>)
+        a topic has no wildcards; only a pattern does (wildcard=>, topic=task.>.a)
+        a topic has no wildcards; only a pattern does (wildcard=>, topic=ta>k)
+        the topic has an empty token (topic=.., token=1)
+        the topic has an empty token (topic=task..failed, token=2)
+        the topic has an empty token (topic=task.failed., token=3)
+        the topic has a character that is not allowed (topic="task,failed", character=",")
+        the topic has a character that is not allowed (topic=" ", character=" ")
+    "#]]
+    .assert_eq(&seen);
+}
+
+#[test]
+fn what_people_type_is_normalised() {
+    let mut seen = String::new();
+    for text in [
+        "  task.failed\n",
+        "task..failed",
+        ".task.failed...",
+        "Task.failed",
+        "task/failed",
+        "task.failed.>",
+        ".*.",
+        "task. failed",
+        "...",
+        " \t ",
+    ] {
+        let shown = |result: Result<String>| result.unwrap_or_else(|e| format!("{e}"));
+        let topic = shown(Topic::normalise(text).map(|topic| topic.to_string()));
+        let pattern = shown(Pattern::normalise(text).map(|pattern| pattern.to_string()));
+        seen += &format!("{text:?}\n    {topic}\n");
+        if pattern != topic {
+            seen += &format!("    {pattern}\n");
+        }
+    }
+    expect![[r#"
+        "  task.failed\n"
+            task.failed
+        "task..failed"
+            task.failed
+        ".task.failed..."
+            task.failed
+        "Task.failed"
+            Task.failed
+        "task/failed"
+            task/failed
+        "task.failed.>"
+            a topic has no wildcards; only a pattern does (wildcard=>, topic=task.failed.>)
+            task.failed.>
+        ".*."
+            a topic has no wildcards; only a pattern does (wildcard=*, topic=*)
+            *
+        "task. failed"
+            the topic has a character that is not allowed (topic="task. failed", character=" ")
+            the pattern has a character that is not allowed (pattern="task. failed", character=" ")
+        "..."
+            the topic is empty
+            the pattern is empty
+        " \t "
+            the topic is empty
+            the pattern is empty
+    "#]]
+    .assert_eq(&seen);
+}
+
+fn patterns_of(texts: &[&str]) -> Result<Patterns> {
+    Patterns::new(texts.iter().map(|text| (*text).to_owned()))
+}
+
+#[test]
+fn patterns_have_one_form() {
+    let mut seen = String::new();
+    for texts in [
+        &["b", "a", "b"][..],
+        &["task.failed.reviewer", "task.failed.>", "task.*.reviewer"],
+        &["a.b", ">", "*", "a.>"],
+        &[">"],
+        &["a.*", "a.>", "a.*.*", "a"],
+        &["*.b", "a.*"],
+    ] {
+        let patterns = patterns_of(texts).unwrap();
+        assert_eq!(patterns.iter().len(), patterns.to_string().split(',').count());
+        let text = serde_json::to_string(&patterns).unwrap();
+        assert_eq!(serde_json::from_str::<Patterns>(&text).unwrap(), patterns);
+        seen += &format!("{texts:?} {text}\n");
+    }
+    expect![[r#"
+        ["b", "a", "b"] ["a","b"]
+        ["task.failed.reviewer", "task.failed.>", "task.*.reviewer"] ["task.*.reviewer","task.failed.>"]
+        ["a.b", ">", "*", "a.>"] ["*"]
+        [">"] ["*"]
+        ["a.*", "a.>", "a.*.*", "a"] ["a","a.>"]
+        ["*.b", "a.*"] ["*.b","a.*"]
+    "#]]
+    .assert_eq(&seen);
+    assert_eq!(Patterns::from(Pattern::new(">").unwrap()), patterns_of(&["*"]).unwrap());
+}
+
+#[test]
+fn patterns_are_refused_with_their_reason() {
+    let many = vec!["a"; limits::PATTERNS_MAX + 1];
+    assert!(patterns_of(&many[1..]).is_ok());
+    let endless = || Patterns::new(std::iter::repeat("a"));
+    let json = |texts: &[&str]| {
+        let json = serde_json::to_string(texts).unwrap();
+        serde_json::from_str::<Patterns>(&json).unwrap_err().to_string()
+    };
+    let seen = [
+        patterns_of(&[]).unwrap_err().to_string(),
+        patterns_of(&["a", "b..c"]).unwrap_err().to_string(),
+        patterns_of(&many).unwrap_err().to_string(),
+        endless().unwrap_err().to_string(),
+        "".parse::<Patterns>().unwrap_err().to_string(),
+        "a, ,b".parse::<Patterns>().unwrap_err().to_string(),
+        json(&[]),
+        json(&["a", "ta*k"]),
+        json(&many),
+        serde_json::from_str::<Patterns>("\"a\"").unwrap_err().to_string(),
+    ];
+    expect![[r#"
+        [
+            "there is no pattern",
+            "the pattern has an empty token (pattern=b..c, token=2, position=2)",
+            "there are too many patterns (limit=16)",
+            "there are too many patterns (limit=16)",
+            "the pattern is empty (position=1)",
+            "the pattern is empty (position=2)",
+            "there is no pattern at line 1 column 2",
+            "a wildcard stands for a whole token (token=ta*k, pattern=ta*k, position=2) at line 1 column 12",
+            "there are too many patterns (limit=16) at line 1 column 69",
+            "invalid type: string \"a\", expected a list of 1 to 16 patterns at line 1 column 3",
+        ]
+    "#]]
+    .assert_debug_eq(&seen);
+}
+
+#[test]
 fn the_trie_forgets_branches_that_nobody_needs() {
     let mut trie = PatternTrie::new();
     let empty = format!("{trie:?}");
@@ -125,14 +306,49 @@ fn the_trie_forgets_branches_that_nobody_needs() {
         .into_iter()
         .map(|text| trie.insert(&Pattern::new(text).unwrap(), text))
         .collect();
-    assert_eq!(trie.len(), 5);
+    expect!["PatternTrie { values: 5, nodes: 6, tokens: 3, .. }"].assert_eq(&format!("{trie:?}"));
     for key in &keys {
         assert!(trie.remove(*key).is_some());
         assert!(trie.remove(*key).is_none());
     }
     assert!(trie.is_empty());
-    // Apart from the counter of keys, which is not given back.
-    assert_eq!(format!("{trie:?}").replace("next_key: 5", "next_key: 0"), empty);
+    assert_eq!(format!("{trie:?}"), empty);
+    // Its place is used again, and its key is not.
+    trie.insert(&Pattern::ALL, "later");
+    assert_eq!((trie.remove(keys[4]), trie.len()), (None, 1));
+}
+
+#[test]
+fn what_is_published_leaves_nothing_in_the_trie() {
+    let mut trie = PatternTrie::new();
+    trie.insert(&Pattern::new("a.*.c").unwrap(), ());
+    let before = format!("{trie:?}");
+    for number in 0..1_000 {
+        assert!(
+            trie.matches(&Topic::new(format!("a.stranger-{number}.c-{number}")).unwrap())
+                .is_empty()
+        );
+    }
+    assert_eq!(format!("{trie:?}"), before);
+}
+
+/// Every way of putting `*` into a topic, the worst that patterns can do.
+#[test]
+fn patterns_that_differ_only_in_their_wildcards_are_all_found() {
+    let token = |at: u32| char::from(b'a' + u8::try_from(at).unwrap());
+    let tokens = 12;
+    let mut trie = PatternTrie::new();
+    for stars in 0..1_u32 << tokens {
+        let text: Vec<String> = (0..tokens)
+            .map(|at| if stars >> at & 1 == 1 { '*' } else { token(at) }.to_string())
+            .collect();
+        trie.insert(&Pattern::new(text.join(".")).unwrap(), stars);
+    }
+    let topic: Vec<String> = (0..tokens).map(|at| token(at).to_string()).collect();
+    let topic = Topic::new(topic.join(".")).unwrap();
+    let mut found: Vec<u32> = trie.matches(&topic).into_iter().copied().collect();
+    found.sort_unstable();
+    assert_eq!(found, (0..1 << tokens).collect::<Vec<u32>>());
 }
 
 /// The definition, token by token.
@@ -169,6 +385,35 @@ fn pattern() -> impl Strategy<Value = Pattern> {
     })
 }
 
+fn topics() -> impl Strategy<Value = Vec<Topic>> {
+    proptest::collection::vec(topic(), 1..8)
+}
+
+/// Topics that `pattern` matches: a strange token for each wildcard, and more of them behind for a `>`.
+fn samples(pattern: &Pattern) -> Vec<Topic> {
+    let pattern = if pattern.is_all() { ">" } else { pattern.as_str() };
+    let plain = pattern.replace('*', "strange");
+    (1..8)
+        .map(|count| plain.replace('>', &vec!["strange"; count].join(".")))
+        .map(|text| Topic::new(text).unwrap())
+        .collect()
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Insert(Pattern),
+    Remove(proptest::sample::Index),
+    Match(Topic),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => pattern().prop_map(Step::Insert),
+        2 => any::<proptest::sample::Index>().prop_map(Step::Remove),
+        3 => topic().prop_map(Step::Match),
+    ]
+}
+
 proptest! {
     #[test]
     fn matching_agrees_with_the_definition(pattern in pattern(), topic in topic()) {
@@ -184,24 +429,77 @@ proptest! {
     }
 
     #[test]
-    fn the_trie_finds_what_a_linear_search_finds(
-        patterns in proptest::collection::vec((pattern(), any::<bool>()), 0..40),
-        topics in proptest::collection::vec(topic(), 1..8),
-    ) {
+    fn the_trie_does_what_a_list_does(steps in proptest::collection::vec(step(), 0..120)) {
         let mut trie = PatternTrie::new();
-        let keys: Vec<_> = patterns.iter().enumerate().map(|(at, (pattern, _))| trie.insert(pattern, at)).collect();
-        for ((_, keep), key) in patterns.iter().zip(&keys) {
-            if !keep {
-                trie.remove(*key);
+        let mut list: Vec<(PatternKey, Pattern, usize)> = Vec::new();
+        let mut gone = Vec::new();
+        for (at, step) in steps.into_iter().enumerate() {
+            match step {
+                Step::Insert(pattern) => list.push((trie.insert(&pattern, at), pattern, at)),
+                Step::Remove(_) if list.is_empty() => {}
+                Step::Remove(index) => {
+                    let (key, _, value) = list.swap_remove(index.index(list.len()));
+                    prop_assert_eq!(trie.remove(key), Some(value));
+                    gone.push(key);
+                }
+                Step::Match(topic) => {
+                    let mut found: Vec<usize> = trie.matches(&topic).into_iter().copied().collect();
+                    found.sort_unstable();
+                    let mut expected: Vec<usize> = list
+                        .iter()
+                        .filter(|(_, pattern, _)| fits_text(pattern, &topic))
+                        .map(|(_, _, value)| *value)
+                        .collect();
+                    expected.sort_unstable();
+                    prop_assert_eq!(found, expected);
+                }
             }
+            prop_assert_eq!((trie.len(), trie.is_empty()), (list.len(), list.is_empty()));
         }
+        for key in gone {
+            prop_assert_eq!(trie.remove(key), None);
+        }
+        for (key, _, value) in list {
+            prop_assert_eq!(trie.remove(key), Some(value));
+        }
+        prop_assert_eq!(format!("{trie:?}"), format!("{:?}", PatternTrie::<()>::new()));
+    }
+
+    #[test]
+    fn a_pattern_covers_what_matches_no_other_topics(one in pattern(), other in pattern(), topics in topics()) {
+        let counterexample = topics
+            .iter()
+            .chain(&samples(&other))
+            .any(|topic| fits_text(&other, topic) && !fits_text(&one, topic));
+        if one.covers(&other) {
+            prop_assert!(!counterexample);
+        } else {
+            prop_assert!(counterexample, "{} covers {} and does not know", one, other);
+        }
+    }
+
+    #[test]
+    fn patterns_match_what_one_of_them_matches(
+        list in proptest::collection::vec(pattern(), 1..=limits::PATTERNS_MAX),
+        topics in topics(),
+    ) {
+        let patterns = Patterns::new(list.iter().cloned()).unwrap();
         for topic in &topics {
-            let mut found: Vec<usize> = trie.matches(topic).into_iter().copied().collect();
-            found.sort_unstable();
-            let expected: Vec<usize> = (0..patterns.len())
-                .filter(|&at| patterns[at].1 && fits_text(&patterns[at].0, topic))
-                .collect();
-            prop_assert_eq!(found, expected);
+            let expected = list.iter().any(|pattern| fits_text(pattern, topic));
+            prop_assert_eq!(patterns.matches(topic), expected, "{} {}", patterns, topic);
+        }
+        prop_assert_eq!(&patterns.to_string().parse::<Patterns>().unwrap(), &patterns);
+        let backwards = Patterns::new(list.iter().rev().cloned()).unwrap();
+        prop_assert_eq!(backwards, patterns);
+    }
+
+    #[test]
+    fn what_is_normal_stays_as_it_is(text in "[a*>. ]{0,12}") {
+        let (exact, normal) = (Pattern::new(text.clone()), Pattern::normalise(&text));
+        if let Ok(exact) = exact {
+            prop_assert_eq!(&normal.unwrap(), &exact);
+        } else if let Ok(normal) = normal {
+            prop_assert_eq!(&Pattern::normalise(normal.as_str()).unwrap(), &normal);
         }
     }
 

@@ -1,13 +1,24 @@
 //! Many patterns against one topic.
 
-use std::collections::HashMap;
+mod tokens;
 
+use std::fmt;
+
+use self::tokens::{Token, Tokens};
 use super::{Pattern, Topic};
+use crate::limits;
 
 /// Finds which of many patterns match a topic, without looking at each.
 ///
-/// A match visits only the branches that the topic can take, so its cost depends on the topic's tokens and on what
-/// matches, not on how many patterns there are. Patterns that differ in where they put `*` may cost up to one visit each.
+/// A match looks each token of the topic up once and then visits only the branches that the topic can take, so its cost
+/// depends on the topic and on what matches, not on how many patterns there are: well under a microsecond among ten
+/// thousand. It allocates nothing and learns nothing, whatever is published.
+///
+/// A topic can take two branches at a token: the one of that token and the one of `*`. Patterns that differ in where they
+/// put `*` may therefore cost one visit each, up to 2¹⁷ visits for a topic of
+/// [`TOPIC_TOKENS_MAX`](limits::TOPIC_TOKENS_MAX) tokens. But each branch is there for a pattern that somebody added, of
+/// which none makes more than it has tokens: however they are chosen, a match visits no more than the patterns' tokens
+/// together. Whoever takes patterns from strangers bounds it by how many it takes.
 ///
 /// ```
 /// use hive_bus::{Pattern, PatternTrie, Topic};
@@ -25,73 +36,103 @@ use super::{Pattern, Topic};
 /// assert_eq!(trie.matches(&topic), [&"log"]);
 /// # Ok::<(), hive_bus::Error>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct PatternTrie<T> {
+    tokens: Tokens,
     root: Node,
-    values: HashMap<u64, Entry<T>>,
-    next_key: u64,
+    /// By slot. The slots of values that were taken out are in `free` and used again.
+    values: Vec<Option<Entry<T>>>,
+    free: Vec<usize>,
+    next_serial: u64,
 }
 
 /// What [`PatternTrie::insert`] gives for taking the value out again. No other insertion of the same trie gets the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct PatternKey(u64);
+pub struct PatternKey {
+    slot: usize,
+    serial: u64,
+}
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Entry<T> {
+    serial: u64,
     pattern: Pattern,
     value: T,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 struct Node {
-    /// Patterns that end here.
-    ends: Vec<u64>,
-    /// Patterns whose `>` stands here: they match one or more tokens more.
-    rests: Vec<u64>,
+    /// The slots of patterns that end here.
+    ends: Vec<usize>,
+    /// The slots of patterns whose `>` stands here: they match one or more tokens more.
+    rests: Vec<usize>,
     any: Option<Box<Node>>,
-    literal: HashMap<Box<str>, Node>,
+    /// Sorted by token. A hash table here would be looked up at every visit; numbers that lie together are as fast, and
+    /// nobody outside chooses them.
+    literals: Vec<(Token, Box<Node>)>,
+}
+
+/// A token of a pattern.
+#[derive(Clone, Copy)]
+enum Step {
+    Literal(Token),
+    Any,
+    Rest,
 }
 
 impl<T> PatternTrie<T> {
     /// No patterns yet.
     pub fn new() -> Self {
         Self {
+            tokens: Tokens::default(),
             root: Node::default(),
-            values: HashMap::new(),
-            next_key: 0,
+            values: Vec::new(),
+            free: Vec::new(),
+            next_serial: 0,
         }
     }
 
     /// How many values it holds.
     pub fn len(&self) -> usize {
-        self.values.len()
+        self.values.len() - self.free.len()
     }
 
     /// Whether it holds none.
     pub fn is_empty(&self) -> bool {
-        self.values.is_empty()
+        self.len() == 0
     }
 
     /// Adds a value; the same pattern may be added any number of times.
     pub fn insert(&mut self, pattern: &Pattern, value: T) -> PatternKey {
-        let key = self.next_key;
-        self.next_key += 1;
-        self.root.insert(steps(pattern), key);
-        self.values.insert(
-            key,
-            Entry {
-                pattern: pattern.clone(),
-                value,
-            },
-        );
-        PatternKey(key)
+        let serial = self.next_serial;
+        self.next_serial += 1;
+        let entry = Some(Entry {
+            serial,
+            pattern: pattern.clone(),
+            value,
+        });
+        let slot = self.free.pop().unwrap_or(self.values.len());
+        match self.values.get_mut(slot) {
+            Some(free) => *free = entry,
+            None => self.values.push(entry),
+        }
+        let tokens = &mut self.tokens;
+        let steps = steps(pattern, |token| Some(tokens.take(token)));
+        self.root.insert(&steps, slot);
+        PatternKey { slot, serial }
     }
 
     /// Takes a value out, and the branches that only it needed. `None` when it is out already.
     pub fn remove(&mut self, key: PatternKey) -> Option<T> {
-        let entry = self.values.remove(&key.0)?;
-        self.root.remove(steps(&entry.pattern), key.0);
-        Some(entry.value)
+        let held = self.values.get_mut(key.slot)?;
+        let Entry { pattern, value, .. } = held.take_if(|entry| entry.serial == key.serial)?;
+        self.free.push(key.slot);
+        let steps = steps(&pattern, |token| self.tokens.get(token));
+        self.root.remove(&steps, key.slot);
+        for token in literals(&pattern) {
+            self.tokens.release(token);
+        }
+        Some(value)
     }
 
     /// The values whose pattern matches, each once, in no particular order.
@@ -103,13 +144,21 @@ impl<T> PatternTrie<T> {
 
     /// Every value, in no particular order.
     pub fn for_each<'a>(&'a self, mut visit: impl FnMut(&'a T)) {
-        self.values.values().for_each(|entry| visit(&entry.value));
+        self.values.iter().flatten().for_each(|entry| visit(&entry.value));
     }
 
     /// [`PatternTrie::matches`] without the list.
     pub fn for_each_match<'a>(&'a self, topic: &Topic, mut visit: impl FnMut(&'a T)) {
-        self.root.visit(topic.tokens(), &mut |key| {
-            if let Some(entry) = self.values.get(&key) {
+        let mut tokens = [None; limits::TOPIC_TOKENS_MAX];
+        let mut count = 0;
+        // Invariant: a topic has no more tokens than there is room for.
+        for (place, token) in tokens.iter_mut().zip(topic.tokens()) {
+            *place = self.tokens.get(token);
+            count += 1;
+        }
+        let tokens = tokens.get(..count).unwrap_or_default();
+        self.root.visit(tokens, &mut |slot| {
+            if let Some(Some(entry)) = self.values.get(slot) {
                 visit(&entry.value);
             }
         });
@@ -122,48 +171,72 @@ impl<T> Default for PatternTrie<T> {
     }
 }
 
+/// How much there is of everything, and not all of it.
+impl<T> fmt::Debug for PatternTrie<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PatternTrie")
+            .field("values", &self.len())
+            .field("nodes", &self.root.count())
+            .field("tokens", &self.tokens.len())
+            .finish_non_exhaustive()
+    }
+}
+
 /// `*` alone means everything, which in the trie is `>`.
-fn steps(pattern: &Pattern) -> impl Iterator<Item = &str> {
-    let all = pattern.is_all().then_some(">");
-    all.into_iter()
-        .chain(pattern.tokens().skip(if all.is_some() { 1 } else { 0 }))
+fn steps(pattern: &Pattern, mut token: impl FnMut(&str) -> Option<Token>) -> Vec<Step> {
+    if pattern.is_all() {
+        return vec![Step::Rest];
+    }
+    let step = |text| match text {
+        "*" => Some(Step::Any),
+        ">" => Some(Step::Rest),
+        literal => token(literal).map(Step::Literal),
+    };
+    pattern.tokens().filter_map(step).collect()
+}
+
+/// The tokens that [`steps`] asks for.
+fn literals(pattern: &Pattern) -> impl Iterator<Item = &str> {
+    pattern.tokens().filter(|token| !matches!(*token, "*" | ">"))
 }
 
 // The recursion below is as deep as a pattern has tokens, which `limits::TOPIC_TOKENS_MAX` bounds.
 impl Node {
-    fn insert<'a>(&mut self, mut steps: impl Iterator<Item = &'a str>, key: u64) {
-        let mut node = self;
-        loop {
-            match steps.next() {
-                None => return node.ends.push(key),
-                Some(">") => return node.rests.push(key),
-                Some("*") => node = node.any.get_or_insert_default(),
-                Some(token) => node = node.literal.entry(token.into()).or_default(),
+    fn insert(&mut self, steps: &[Step], slot: usize) {
+        match steps.split_first() {
+            None => self.ends.push(slot),
+            Some((Step::Rest, _)) => self.rests.push(slot),
+            Some((Step::Any, below)) => self.any.get_or_insert_default().insert(below, slot),
+            Some((Step::Literal(token), below)) => {
+                let at = self.literals.binary_search_by_key(token, |(token, _)| *token);
+                let at = at.unwrap_or_else(|at| {
+                    self.literals.insert(at, (*token, Box::default()));
+                    at
+                });
+                if let Some((_, node)) = self.literals.get_mut(at) {
+                    node.insert(below, slot);
+                }
             }
         }
     }
 
-    fn remove<'a>(&mut self, mut steps: impl Iterator<Item = &'a str>, key: u64) {
-        self.remove_at(&mut steps, key);
-    }
-
-    fn remove_at(&mut self, steps: &mut dyn Iterator<Item = &str>, key: u64) {
-        match steps.next() {
-            None => self.ends.retain(|&other| other != key),
-            Some(">") => self.rests.retain(|&other| other != key),
-            Some("*") => {
-                if let Some(node) = &mut self.any {
-                    node.remove_at(steps, key);
-                    if node.is_empty() {
-                        self.any = None;
-                    }
-                }
+    fn remove(&mut self, steps: &[Step], slot: usize) {
+        match steps.split_first() {
+            None => self.ends.retain(|&other| other != slot),
+            Some((Step::Rest, _)) => self.rests.retain(|&other| other != slot),
+            Some((Step::Any, below)) => {
+                self.any = self.any.take().and_then(|mut node| {
+                    node.remove(below, slot);
+                    (!node.is_empty()).then_some(node)
+                });
             }
-            Some(token) => {
-                if let Some(node) = self.literal.get_mut(token) {
-                    node.remove_at(steps, key);
+            Some((Step::Literal(token), below)) => {
+                if let Ok(at) = self.literals.binary_search_by_key(token, |(token, _)| *token)
+                    && let Some((_, node)) = self.literals.get_mut(at)
+                {
+                    node.remove(below, slot);
                     if node.is_empty() {
-                        self.literal.remove(token);
+                        self.literals.remove(at);
                     }
                 }
             }
@@ -171,20 +244,30 @@ impl Node {
     }
 
     fn is_empty(&self) -> bool {
-        self.ends.is_empty() && self.rests.is_empty() && self.any.is_none() && self.literal.is_empty()
+        self.ends.is_empty() && self.rests.is_empty() && self.any.is_none() && self.literals.is_empty()
     }
 
-    fn visit<'a>(&self, mut tokens: impl Iterator<Item = &'a str> + Clone, found: &mut impl FnMut(u64)) {
-        let Some(token) = tokens.next() else {
+    /// `None` stands for a token that is in no pattern.
+    fn visit(&self, tokens: &[Option<Token>], found: &mut impl FnMut(usize)) {
+        let Some((token, below)) = tokens.split_first() else {
             self.ends.iter().copied().for_each(found);
             return;
         };
         self.rests.iter().copied().for_each(&mut *found);
         if let Some(node) = &self.any {
-            node.visit(tokens.clone(), found);
+            node.visit(below, found);
         }
-        if let Some(node) = self.literal.get(token) {
-            node.visit(tokens, found);
+        if let Some(token) = token
+            && let Ok(at) = self.literals.binary_search_by_key(token, |(token, _)| *token)
+            && let Some((_, node)) = self.literals.get(at)
+        {
+            node.visit(below, found);
         }
+    }
+
+    /// Itself and all below.
+    fn count(&self) -> usize {
+        let literals = self.literals.iter().map(|(_, node)| node);
+        1 + self.any.iter().chain(literals).map(|node| node.count()).sum::<usize>()
     }
 }
