@@ -79,7 +79,7 @@
 //! | [`limits`] | every bound, with its reason |
 //! | `topic` | [`Topic`], [`Pattern`], [`Patterns`] and [`PatternTrie`] |
 //! | `event` | [`NewEvent`], [`Event`], [`TypedEvent`], and their CloudEvents form |
-//! | `schema` | [`TopicRegistry`]: which types there are |
+//! | `schema` | [`TopicRegistry`]: which types there are, and what is checked |
 //! | [`catalog`] | the built-in types |
 //! | `log` | the tables |
 //! | `live` | [`Live`]: the end of a log, waking who waits, and the newest events in memory |
@@ -115,6 +115,6 @@ pub use self::event::{Event, NewEvent, SOURCE_DEFAULT, Sequence, TENANT_DEFAULT,
 pub use self::history::{Page, Query, Trace, TraceEntry};
 pub use self::live::{Head, Interest, Live};
 pub use self::log::MIGRATIONS;
-pub use self::schema::{EventType, TopicRegistry};
+pub use self::schema::{EventType, EventTypeSpec, SchemaChange, TopicRegistry, Validation};
 pub use self::subscription::{Lag, Subscribe, Subscription};
 pub use self::topic::{Pattern, PatternKey, PatternTrie, Patterns, Topic};

@@ -154,3 +154,32 @@ pub const DEAD_PAGE_MAX: usize = 256;
 /// How long a case of the suite for transports may take: the longest writes tens of thousands of events, and each waits for
 /// others where it would hang if they did not come.
 pub const CONFORMANCE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Bytes of a JSON Schema that comes at run time: some hundred described properties. It is compiled and compared in memory.
+pub const SCHEMA_BYTES_MAX: usize = 64 * 1024;
+
+/// How deep the schemas in one may nest, and how many references may follow one another: each level is a level of
+/// recursion when data is checked.
+pub const SCHEMA_DEPTH_MAX: usize = 64;
+
+/// Steps of one check of data against a schema that came at run time. A step is a value seen by a schema; data of
+/// [`DATA_BYTES_MAX`] has at most 130,000 values, so each may be seen several times, and a schema whose alternatives multiply
+/// costs some 20 ms and no more.
+pub const CHECK_STEPS_MAX: usize = 1_000_000;
+
+/// How deep a check may nest, in the data and in the schema together: what a thread's stack holds several times over.
+pub const CHECK_DEPTH_MAX: usize = 320;
+
+/// Steps of one comparison of two schemas: far more than those of a large type take, and some 20 ms. Schemas that take more
+/// count as different.
+pub const COMPARE_STEPS_MAX: usize = 100_000;
+
+/// Types and versions of them in one registry, which is kept in memory and written down when a bus opens.
+pub const TYPES_MAX: usize = 4_096;
+
+/// Rules on how events are checked in one registry: a configuration that a person can still read.
+pub const POLICIES_MAX: usize = 64;
+
+/// Schemas of one version of a type that a database remembers beside each other: programs that each added something the
+/// others do not know. More of them are a sign that nobody agrees on what the type is.
+pub const SCHEMAS_REMEMBERED_MAX: usize = 16;
