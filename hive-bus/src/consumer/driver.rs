@@ -121,7 +121,7 @@ impl Driver {
             self.words.extend(sight.words);
             if self.transport.live().head().closed && !self.closing {
                 self.closing = true;
-                self.put_back_unbegun();
+                self.put_back(|_| true);
                 self.desk().close(closed());
             }
             let is_done = self.closing && self.hands.held.is_empty() && self.words.is_empty();
@@ -215,6 +215,11 @@ impl Driver {
     async fn round(&mut self, ready: usize, waiting: usize) -> Result<bool> {
         loop {
             let terms = self.terms();
+            if self.state.next_due().is_some_and(|due| due <= terms.now) {
+                // Its time was over before a handler had it, which says nothing of the event.
+                let due = self.state.due(terms.now);
+                self.put_back(|claim| due.contains(&claim));
+            }
             let room = self.room();
             if room > 0 {
                 self.turn_page().await?;
@@ -468,11 +473,11 @@ impl Driver {
         self.handle.desk.offer(ready);
     }
 
-    /// Takes back from the desk what nobody has begun.
-    fn put_back_unbegun(&mut self) {
-        let withdrawn = self.desk().withdraw(|_| true);
+    /// Takes back those of these that nobody has begun, from the desk and from behind it.
+    fn put_back(&mut self, wanted: impl Fn(Claim) -> bool) {
+        let withdrawn = self.desk().withdraw(|ready| wanted(ready.claim));
         let mut claims: Vec<Claim> = withdrawn.iter().map(|ready| ready.claim).collect();
-        claims.extend(self.hands.not_out());
+        claims.extend(self.hands.keep_in(wanted));
         let words: Vec<Word> = claims
             .into_iter()
             .map(|claim| self.word(claim, Verdict::Returned))
@@ -629,9 +634,16 @@ impl Hands {
         self.held.values().filter(out).count()
     }
 
-    fn not_out(&self) -> Vec<Claim> {
-        let inside = self.held.values().filter(|held| held.place != PlaceInLine::Out);
-        inside.map(|held| held.taken.claim).collect()
+    /// Those of these that are not out, which are not handed out any more.
+    fn keep_in(&mut self, wanted: impl Fn(Claim) -> bool) -> Vec<Claim> {
+        let mut claims = Vec::new();
+        for held in self.held.values_mut() {
+            if held.place != PlaceInLine::Out && wanted(held.taken.claim) {
+                held.place = PlaceInLine::Out;
+                claims.push(held.taken.claim);
+            }
+        }
+        claims
     }
 
     fn not_held_by(&self, state: &State) -> Vec<Sequence> {

@@ -421,6 +421,15 @@ impl State {
         letters.len()
     }
 
+    /// The claims whose leases have run out.
+    pub(crate) fn due(&self, now: Timestamp) -> HashSet<Claim> {
+        let claim = |(&sequence, entry): (&Sequence, &Entry)| match entry.hold {
+            Hold::Taken { serial, until, .. } if until <= now => Some(Claim { sequence, serial }),
+            Hold::Taken { .. } | Hold::Free { .. } => None,
+        };
+        self.window.iter().filter_map(claim).collect()
+    }
+
     /// When something changes by itself: a lease runs out, or an entry's time comes.
     pub(crate) fn next_due(&self) -> Option<Timestamp> {
         self.window

@@ -114,6 +114,7 @@ on_each! {
     what_cannot_be_handled_is_a_dead_letter_and_comes_back_when_told,
     a_lease_that_runs_out_is_another_delivery,
     a_handler_that_takes_long_says_so,
+    what_waits_for_a_slow_handler_has_not_failed,
     a_delivery_that_is_dropped_has_failed,
     a_consumer_begins_where_it_is_told,
     a_paused_consumer_is_given_nothing,
@@ -278,6 +279,29 @@ async fn a_handler_that_takes_long_says_so(place: Place) {
     }
     assert!(is_quiet(&consumer).await);
     delivery.ack().await.unwrap();
+}
+
+async fn what_waits_for_a_slow_handler_has_not_failed(place: Place) {
+    let wait = Duration::from_secs(5);
+    let consumer = place
+        .bus
+        .consumer("c", "*")
+        .ack_wait(wait)
+        .retry(RetryPolicy::fixed(2, Duration::ZERO))
+        .await
+        .unwrap();
+    place.publish(&["a", "b"]).await;
+    let slow = next(&consumer).await;
+    // Longer than all attempts of what stands behind it would take together.
+    for _ in 0..20 {
+        place.pass(wait - Duration::from_secs(1)).await;
+        slow.extend().await.unwrap();
+    }
+    slow.ack().await.unwrap();
+    let second = next(&consumer).await;
+    assert_eq!((topic(&second), second.attempt()), ("b", 1));
+    second.ack().await.unwrap();
+    assert_eq!(place.bus.dead_letters("c", Sequence::START, 10).await.unwrap(), []);
 }
 
 async fn a_delivery_that_is_dropped_has_failed(place: Place) {
