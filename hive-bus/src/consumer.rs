@@ -28,13 +28,13 @@ use tracing::Instrument;
 pub(crate) use self::admin::Admin;
 pub use self::admin::ConsumerInfo;
 pub use self::delivery::Delivery;
-use self::desk::{Desk, Word};
+use self::desk::{Desk, Ready, Word};
 use self::driver::Driver;
 pub(crate) use self::state::State;
 use self::state::{Member, Outcome, Terms, Verdict};
 use crate::event::Sequence;
 use crate::limits;
-use crate::topic::Patterns;
+use crate::topic::{Pattern, Patterns};
 use crate::transport::{Change, Database, Transport};
 
 /// Which deliveries wait for each other.
@@ -45,6 +45,8 @@ pub enum Order {
     /// their sequences; those of different keys at once.
     #[default]
     ByKey,
+    /// As [`Order::ByKey`] for events that were given a key ([`NewEvent::key`](crate::NewEvent::key)); the others each for itself.
+    ByOwnKey,
     /// All events are handled one after another.
     Total,
     /// Events are handled as they come, each for itself.
@@ -104,6 +106,8 @@ pub(crate) struct Company {
 /// What a driver and the handles of its process share.
 pub(crate) struct Shared {
     name: String,
+    /// What it was opened with.
+    patterns: Patterns,
     transport: Arc<dyn Transport>,
     database: Option<Database>,
     clock: Arc<dyn Clock>,
@@ -139,6 +143,16 @@ pub struct Consumer {
     handle: Arc<Handle>,
 }
 
+/// What a member wants when it comes.
+struct Wanted {
+    patterns: Patterns,
+    begin: Begin,
+    late: Vec<Pattern>,
+    /// The end of the log.
+    head: Sequence,
+    widen: bool,
+}
+
 /// A consumer that is being opened; await it. See [`Bus::consumer`](crate::Bus::consumer).
 #[must_use = "a consumer does nothing until it is awaited"]
 pub struct Consume {
@@ -146,6 +160,8 @@ pub struct Consume {
     name: String,
     patterns: Result<Patterns>,
     begin: Begin,
+    /// Patterns that begin with what is published from now on, wherever the others begin, also where the consumer is there.
+    late: Vec<Pattern>,
     widen: bool,
     settings: Settings,
 }
@@ -157,6 +173,7 @@ impl Consume {
             name,
             patterns,
             begin: Begin::Now,
+            late: Vec::new(),
             widen: false,
             settings: Settings::default(),
         }
@@ -171,6 +188,12 @@ impl Consume {
     /// Lets a consumer that there is already go on with these patterns, when it had others: from its cursor on.
     pub fn with_these_patterns(mut self) -> Self {
         self.widen = true;
+        self
+    }
+
+    /// Lets these of its patterns begin with what is published from now on, wherever the others begin.
+    pub(crate) fn late(mut self, patterns: Vec<Pattern>) -> Self {
+        self.late = patterns;
         self
     }
 
@@ -254,23 +277,29 @@ impl Company {
         let Consume {
             name,
             patterns,
-            begin,
-            widen,
             settings,
+            begin,
+            late,
+            widen,
             ..
         } = asked;
         let patterns = patterns?;
         check_name(&name)?;
         let _beginning = self.beginning.lock().await;
         if let Some(handle) = self.working(&name) {
+            let has = &handle.shared.patterns;
+            if *has != patterns {
+                return Err(other_patterns(&name, has, &patterns));
+            }
             return Ok(Consumer { handle });
         }
         // Before the end of the log is asked for, so that what comes after that is not missed.
         let interest = self.transport.live().interest(&patterns, Some(&name));
-        self.transport.head().await?;
+        let head = self.transport.head().await?;
         let member = Member(random(&self.ids));
         let shared = Arc::new(Shared {
             name: name.clone(),
+            patterns: patterns.clone(),
             transport: Arc::clone(&self.transport),
             database: self.database.clone(),
             clock: Arc::clone(&self.clock),
@@ -280,7 +309,14 @@ impl Company {
             time: AtomicI64::new(0),
         });
         shared.set_time(self.transport.now().await?);
-        let (state, revision) = self.join_in(&shared, member, patterns, begin, widen).await?;
+        let wanted = Wanted {
+            patterns,
+            begin,
+            late,
+            head,
+            widen,
+        };
+        let (state, revision) = self.join_in(&shared, member, &wanted).await?;
         let driver = Driver::new(Arc::clone(&shared), interest, member, state, revision);
         self.tasks.spawn("hive-bus consumer", driver.run());
         let handle = Arc::new(Handle { shared });
@@ -298,26 +334,24 @@ impl Company {
     }
 
     /// The consumer's state, made when there is none.
-    async fn join_in(
-        &self,
-        shared: &Shared,
-        member: Member,
-        patterns: Patterns,
-        begin: Begin,
-        widen: bool,
-    ) -> Result<(State, u64)> {
+    async fn join_in(&self, shared: &Shared, member: Member, wanted: &Wanted) -> Result<(State, u64)> {
         for _ in 0..limits::CHANGE_TRIES_MAX {
             let register = self.transport.load(&shared.name).await?;
             let expected = register.as_ref().map(|register| register.revision);
             let (mut state, mut changed) = match register {
                 Some(register) => (State::from_bytes(&register.state)?, false),
-                None => (State::new(patterns.clone(), self.cursor(begin).await?), true),
-            };
-            if state.patterns != patterns {
-                if !widen {
-                    return Err(other_patterns(&shared.name, &state.patterns, &patterns));
+                None => {
+                    let cursor = self.cursor(wanted.begin).await?;
+                    let patterns = wanted.patterns.clone();
+                    (State::begin(patterns, |pattern| wanted.since(pattern, cursor)), true)
                 }
-                state.patterns = patterns.clone();
+            };
+            if *state.patterns() != wanted.patterns {
+                if !wanted.widen {
+                    return Err(other_patterns(&shared.name, state.patterns(), &wanted.patterns));
+                }
+                let cursor = state.cursor;
+                state.want(wanted.patterns.clone(), |pattern| wanted.since(pattern, cursor));
                 changed = true;
             }
             let mut outcome = Outcome::default();
@@ -349,6 +383,13 @@ impl Company {
             Begin::At(sequence) => Ok(sequence.before()),
             Begin::Since(time) => self.transport.before(time).await,
         }
+    }
+}
+
+impl Wanted {
+    /// Behind where a pattern counts whose consumer, or who itself, begins at `cursor`.
+    fn since(&self, pattern: &Pattern, cursor: Sequence) -> Sequence {
+        if self.late.contains(pattern) { self.head } else { cursor }
     }
 }
 
@@ -448,8 +489,50 @@ impl Consumer {
     /// # Cancel safety
     /// Nothing is lost when the future is dropped.
     pub async fn next(&self) -> Result<Delivery> {
-        let ready = self.handle.shared.desk.next().await?;
-        Ok(Delivery::new(Arc::clone(&self.handle), ready))
+        loop {
+            let ready = self.handle.shared.desk.next().await?;
+            if let Some(delivery) = self.begin(ready) {
+                return Ok(delivery);
+            }
+        }
+    }
+
+    /// The next event if one is ready.
+    ///
+    /// # Errors
+    /// As [`Consumer::next`].
+    pub fn try_next(&self) -> Result<Option<Delivery>> {
+        while let Some(ready) = self.handle.shared.desk.try_next()? {
+            if let Some(delivery) = self.begin(ready) {
+                return Ok(Some(delivery));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether an event is ready.
+    pub(crate) fn has_ready(&self) -> Result<bool> {
+        self.handle.shared.desk.has_ready()
+    }
+
+    /// Returns once an event may be ready, or when none will come any more. It takes none, so that one can wait for several
+    /// consumers and then choose.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped.
+    pub(crate) async fn ready(&self) {
+        self.handle.shared.desk.ready().await;
+    }
+
+    /// Begins with what stood on the desk, unless its time was over while it did.
+    fn begin(&self, ready: Ready) -> Option<Delivery> {
+        let expired = ready.expires.is_some_and(|expires| expires <= self.handle.shared.now());
+        let delivery = Delivery::new(Arc::clone(&self.handle), ready);
+        if expired {
+            delivery.settle_unheard(Verdict::Expired);
+            return None;
+        }
+        Some(delivery)
     }
 
     /// The next event, and as many more as are ready, up to `most`: for handlers that do many in one go.
@@ -462,9 +545,9 @@ impl Consumer {
     pub async fn batch(&self, most: usize) -> Result<Vec<Delivery>> {
         let mut batch = vec![self.next().await?];
         while batch.len() < most
-            && let Ok(Some(ready)) = self.handle.shared.desk.try_next()
+            && let Ok(Some(delivery)) = self.try_next()
         {
-            batch.push(Delivery::new(Arc::clone(&self.handle), ready));
+            batch.push(delivery);
         }
         Ok(batch)
     }

@@ -57,7 +57,7 @@ impl Admin<'_> {
             waiting: state.window().len() - taken,
             paused: state.paused,
             cursor: state.cursor,
-            patterns: state.patterns,
+            patterns: state.patterns().clone(),
         })
     }
 

@@ -44,7 +44,9 @@ pub struct Delivery {
 
 impl Delivery {
     pub(super) fn new(handle: Arc<Handle>, ready: Ready) -> Self {
-        let Ready { event, claim, attempt } = ready;
+        let Ready {
+            event, claim, attempt, ..
+        } = ready;
         Self {
             handle,
             event,
@@ -110,6 +112,24 @@ impl Delivery {
     pub async fn reject(self, error: impl fmt::Display) -> Result<()> {
         let error = error.to_string();
         self.settle(Verdict::Rejected { error }).await
+    }
+
+    /// Says that it could not be handled, and that it was the last time that its sender allows.
+    pub(crate) async fn exhaust(self, error: impl fmt::Display) -> Result<()> {
+        let error = error.to_string();
+        self.settle(Verdict::Exhausted { error }).await
+    }
+
+    /// [`Delivery::exhaust`] without waiting.
+    pub(crate) fn exhaust_unheard(self, error: impl fmt::Display) {
+        let error = error.to_string();
+        self.settle_unheard(Verdict::Exhausted { error });
+    }
+
+    /// [`Delivery::reject`] without waiting.
+    pub(crate) fn reject_unheard(self, error: impl fmt::Display) {
+        let error = error.to_string();
+        self.settle_unheard(Verdict::Rejected { error });
     }
 
     /// Says that it is still being handled, and begins its time anew.

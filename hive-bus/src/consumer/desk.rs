@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use hive_core::clock::Timestamp;
 use hive_errors::{Error, ErrorKind, Result};
 use tokio::sync::{Notify, oneshot};
 
@@ -17,6 +18,8 @@ pub(super) struct Ready {
     pub(super) event: Event,
     pub(super) claim: Claim,
     pub(super) attempt: u32,
+    /// From when on it need not be begun any more.
+    pub(super) expires: Option<Timestamp>,
 }
 
 /// How a delivery ended, or what else is to be written down of it.
@@ -80,6 +83,28 @@ impl Desk {
             // Somebody has nothing to do, which the driver may have waited for.
             self.driver.notify_one();
             ready.await;
+        }
+    }
+
+    /// Returns once a delivery may be there, which it leaves where it is, or when none will come.
+    pub(super) async fn ready(&self) {
+        let _waiting = Waiting::new(self);
+        loop {
+            let ready = self.ready.notified();
+            if !matches!(self.has_ready(), Ok(false)) {
+                return;
+            }
+            self.driver.notify_one();
+            ready.await;
+        }
+    }
+
+    /// Whether a delivery is there.
+    pub(super) fn has_ready(&self) -> Result<bool> {
+        let state = self.state();
+        match &state.closed {
+            Some(closed) if state.ready.is_empty() => Err(closed.echo()),
+            Some(_) | None => Ok(!state.ready.is_empty()),
         }
     }
 

@@ -284,7 +284,7 @@ impl Driver {
             let settled = self.state.settle(terms, word.claim, &word.verdict, &mut round.outcome);
             round.changed |= settled.is_ok();
             match &word.verdict {
-                Verdict::Done | Verdict::Rejected { .. } => {
+                Verdict::Done | Verdict::Rejected { .. } | Verdict::Exhausted { .. } | Verdict::Expired => {
                     round.promised = true;
                     round.gone.push(word.claim.sequence);
                 }
@@ -378,14 +378,17 @@ impl Driver {
         self.page = None;
         let live = self.transport.live();
         let limit = limits::PAGE_EVENTS_MAX;
-        let (events, reached) = match live.recent(&self.state.patterns, cursor, limit) {
+        let (mut events, reached) = match live.recent(self.state.patterns(), cursor, limit) {
             Some(found) => found,
             None if live.head().sequence <= cursor => return Ok(()),
             None => {
-                let found = self.transport.read(&self.state.patterns, cursor, limit).await?;
+                let found = self.transport.read(self.state.patterns(), cursor, limit).await?;
                 (found.events, found.reached)
             }
         };
+        if self.state.is_early() {
+            events.retain(|event| self.state.wants(event.topic(), event.sequence()));
+        }
         let order = self.settings().order;
         let candidates = events.iter().map(|event| candidate(event, order)).collect();
         self.page = Some(Page {
@@ -688,6 +691,7 @@ impl Held {
             event: self.event.clone(),
             claim: self.taken.claim,
             attempt: self.taken.attempt,
+            expires: self.taken.expires,
         }
     }
 }
@@ -696,6 +700,9 @@ impl Held {
 pub(super) fn candidate(event: &Event, order: Order) -> Candidate {
     let key = match order {
         Order::ByKey => fingerprint(event.order_key().as_bytes()),
+        Order::ByOwnKey => event
+            .key()
+            .map_or(event.sequence().get(), |key| fingerprint(key.as_bytes())),
         Order::Total => 0,
         // Each a key of its own.
         Order::None => event.sequence().get(),

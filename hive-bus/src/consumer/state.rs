@@ -32,7 +32,7 @@ use hive_core::clock::Timestamp;
 
 use crate::event::Sequence;
 use crate::limits;
-use crate::topic::Patterns;
+use crate::topic::{Pattern, Patterns, Topic};
 use crate::transport::{DeadReason, Mishap};
 
 /// Who takes and settles: a driver in a process, by a random number.
@@ -49,7 +49,11 @@ pub(crate) struct Claim {
 /// How far a consumer came.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct State {
-    pub(crate) patterns: Patterns,
+    /// What is wanted; see [`State::want`].
+    patterns: Patterns,
+    /// For each pattern, in their order, the sequence behind which it counts: what stands there or before was never this
+    /// consumer's business by that pattern.
+    since: Vec<Sequence>,
     /// Everything that matches up to here was taken in.
     pub(crate) cursor: Sequence,
     /// Nothing is taken while it is.
@@ -126,6 +130,8 @@ pub(crate) struct Taken {
     pub(crate) attempt: u32,
     /// Whether its beginning has to be on record before its handler begins.
     pub(crate) suspect: bool,
+    /// From when on it need not be begun any more.
+    pub(crate) expires: Option<Timestamp>,
 }
 
 /// An entry that is given up.
@@ -158,6 +164,12 @@ pub(crate) enum Verdict {
     Rejected {
         error: String,
     },
+    /// It failed, and it was the last time that whoever sent it allows.
+    Exhausted {
+        error: String,
+    },
+    /// Its time was over before anybody began.
+    Expired,
     /// It is still at it, and has until then.
     Extended {
         until: Timestamp,
@@ -175,6 +187,8 @@ impl Verdict {
             Self::Done => "acked",
             Self::Failed { .. } => "failed",
             Self::Rejected { .. } => "rejected",
+            Self::Exhausted { .. } => "exhausted",
+            Self::Expired => "expired",
             Self::Extended { .. } => "extended",
             Self::Begun => "begun",
             Self::Returned => "returned",
@@ -187,14 +201,50 @@ impl Verdict {
 pub(crate) struct Lost;
 
 impl State {
+    #[cfg(test)]
     pub(crate) fn new(patterns: Patterns, cursor: Sequence) -> Self {
+        Self::begin(patterns, |_| cursor)
+    }
+
+    /// Wants these, each from behind where `since` says.
+    pub(crate) fn begin(patterns: Patterns, since: impl Fn(&Pattern) -> Sequence) -> Self {
+        let since: Vec<Sequence> = patterns.iter().map(since).collect();
         Self {
             patterns,
-            cursor,
+            cursor: since.iter().min().copied().unwrap_or_default(),
+            since,
             paused: false,
             serial: 0,
             window: BTreeMap::new(),
         }
+    }
+
+    /// What is wanted.
+    pub(crate) fn patterns(&self) -> &Patterns {
+        &self.patterns
+    }
+
+    /// Wants these from now on. A pattern that was wanted counts from where it did, a new one from where `since` says.
+    pub(crate) fn want(&mut self, patterns: Patterns, since: impl Fn(&Pattern) -> Sequence) {
+        let known = std::mem::take(&mut self.since);
+        let known = self.patterns.iter().zip(known).collect::<Vec<_>>();
+        let from = |pattern: &Pattern| {
+            let same = known.iter().find(|(wanted, _)| *wanted == pattern);
+            same.map_or_else(|| since(pattern), |(_, since)| *since)
+        };
+        self.since = patterns.iter().map(from).collect();
+        self.patterns = patterns;
+    }
+
+    /// Whether this event is the consumer's business.
+    pub(crate) fn wants(&self, topic: &Topic, sequence: Sequence) -> bool {
+        let mut wanted = self.patterns.iter().zip(&self.since);
+        wanted.any(|(pattern, since)| *since < sequence && pattern.matches(topic))
+    }
+
+    /// Whether some pattern does not count yet where the cursor is.
+    pub(crate) fn is_early(&self) -> bool {
+        self.since.iter().any(|since| *since > self.cursor)
     }
 
     /// The entries, in the order of their sequences.
@@ -333,6 +383,12 @@ impl State {
                 entry.last_words(error);
                 self.bury(claim.sequence, DeadReason::Rejected, outcome);
             }
+            Verdict::Exhausted { error } => {
+                entry.fail(terms, error);
+                entry.last_words(error);
+                self.bury(claim.sequence, DeadReason::Exhausted, outcome);
+            }
+            Verdict::Expired => self.bury(claim.sequence, DeadReason::Expired, outcome),
             Verdict::Extended { until: later } => *until = (*until).max(*later),
             Verdict::Begun => *begun = true,
             Verdict::Returned => entry.hold = Hold::Free { from: None },
@@ -401,9 +457,11 @@ impl State {
         count
     }
 
-    /// Goes on behind `cursor`, back or forth. What is under way is forgotten, and its claims are lost.
+    /// Goes on behind `cursor`, back or forth, as if it had begun there. What is under way is forgotten, and its claims are
+    /// lost.
     pub(crate) fn seek(&mut self, cursor: Sequence) {
         self.cursor = cursor;
+        self.since.fill(cursor);
         self.window.clear();
     }
 
@@ -469,8 +527,13 @@ impl Entry {
     }
 
     /// What was delivered once is in somebody's hands already, so its time matters no more.
-    fn is_expired(&self, now: Timestamp) -> bool {
-        self.attempts == 0 && self.lapses == 0 && self.expires.is_some_and(|expires| expires <= now)
+    pub(crate) fn is_expired(&self, now: Timestamp) -> bool {
+        self.deadline().is_some_and(|expires| expires <= now)
+    }
+
+    /// When it has to have been begun.
+    fn deadline(&self) -> Option<Timestamp> {
+        self.expires.filter(|_| self.attempts == 0 && self.lapses == 0)
     }
 
     fn take(&mut self, terms: &Terms, sequence: Sequence, serial: u64) -> Taken {
@@ -485,6 +548,7 @@ impl Entry {
             key: self.key,
             attempt: self.attempts.saturating_add(1),
             suspect: self.lapses > 0,
+            expires: self.deadline(),
         }
     }
 

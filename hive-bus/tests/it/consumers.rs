@@ -121,6 +121,8 @@ on_each! {
     a_consumer_can_be_sent_back,
     order_is_as_it_was_asked_for,
     what_expires_is_not_delivered,
+    what_expires_on_the_desk_is_not_delivered,
+    each_pattern_is_wanted_from_where_it_was_asked_for,
     many_handlers_handle_everything_in_order,
     a_removed_consumer_ends,
     a_closed_bus_ends_consumers_and_settles_what_is_out,
@@ -392,6 +394,8 @@ async fn order_is_as_it_was_asked_for(place: Place) {
         ("key", Order::ByKey, 2),
         ("total", Order::Total, 1),
         ("none", Order::None, 4),
+        // None of them was given a key.
+        ("own", Order::ByOwnKey, 4),
     ] {
         let consumer = place.bus.consumer(name, "*").order(order).await.unwrap();
         place.publish(&["a", "a", "b", "b"]).await;
@@ -425,6 +429,80 @@ async fn what_expires_is_not_delivered(place: Place) {
     assert_eq!(topic(&next(&consumer).await), "b");
     let letters = place.bus.dead_letters("c", Sequence::START, 10).await.unwrap();
     assert_eq!((letters.len(), letters[0].reason.as_str()), (1, "expired"));
+}
+
+async fn what_expires_on_the_desk_is_not_delivered(place: Place) {
+    let consumer = place.bus.consumer("c", "*").retry(at_once()).await.unwrap();
+    let expires = place.clock.now() + Duration::from_secs(10);
+    let soon = |topic: &'static str| crate::event(topic).expires(expires);
+    place
+        .bus
+        .publish_all(vec![crate::event("a"), soon("b"), soon("c"), crate::event("d")])
+        .await
+        .unwrap();
+    next(&consumer).await.ack().await.unwrap();
+    // It was in somebody's hands in time.
+    drop(next(&consumer).await);
+    let again = next(&consumer).await;
+    assert_eq!(topic(&again), "c");
+    again.nack_after(Duration::ZERO, "not yet").await.unwrap();
+    place.clock.advance(Duration::from_secs(10));
+    let mut seen = vec![];
+    for _ in 0..3 {
+        let delivery = next(&consumer).await;
+        seen.push((topic(&delivery).to_owned(), delivery.attempt()));
+        delivery.ack().await.unwrap();
+    }
+    seen.sort();
+    assert_eq!(seen, [("b".to_owned(), 2), ("c".to_owned(), 2), ("d".to_owned(), 1)]);
+    assert_eq!(place.bus.dead_letters("c", Sequence::START, 10).await.unwrap(), []);
+
+    let expires = place.clock.now() + Duration::from_secs(10);
+    let e = crate::event("e").expires(expires);
+    place
+        .bus
+        .publish_all(vec![crate::event("1"), e, crate::event("2")])
+        .await
+        .unwrap();
+    next(&consumer).await.ack().await.unwrap();
+    place.clock.advance(Duration::from_secs(10));
+    let last = next(&consumer).await;
+    assert_eq!(topic(&last), "2");
+    last.ack().await.unwrap();
+    let dead = timeout(LONG, async {
+        loop {
+            let letters = place.bus.dead_letters("c", Sequence::START, 10).await.unwrap();
+            if let [letter] = &letters[..] {
+                return (letter.event.topic().to_string(), letter.reason.as_str());
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    assert_eq!(dead.await.unwrap(), ("e".to_owned(), "expired"));
+}
+
+async fn each_pattern_is_wanted_from_where_it_was_asked_for(place: Place) {
+    place.publish(&["a", "b"]).await;
+    let consumer = place.bus.consumer("c", "a").begin(Begin::Oldest).await.unwrap();
+    next(&consumer).await.ack().await.unwrap();
+    // Another that is open in this process with other patterns is not what was asked for.
+    let error = place.bus.consumer("c", "b").with_these_patterns().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    drop(consumer);
+    let both = place
+        .bus
+        .consumer_any("c", hive_bus::Patterns::new(["b", "a"]).unwrap());
+    let consumer = both.with_these_patterns().await.unwrap();
+    place.publish(&["a", "b"]).await;
+    let mut seen = vec![];
+    for _ in 0..2 {
+        let delivery = next(&consumer).await;
+        seen.push((topic(&delivery).to_owned(), delivery.event().sequence().get()));
+        delivery.ack().await.unwrap();
+    }
+    seen.sort();
+    assert_eq!(seen, [("a".to_owned(), 3), ("b".to_owned(), 4)]);
+    assert!(is_quiet(&consumer).await);
 }
 
 async fn many_handlers_handle_everything_in_order(place: Place) {

@@ -32,8 +32,9 @@ impl State {
         let mut out = Writer(Vec::with_capacity(64 + self.window.len() * 24));
         out.number(VERSION);
         out.number(self.patterns.iter().count() as u64);
-        for pattern in self.patterns.iter() {
+        for (pattern, since) in self.patterns.iter().zip(&self.since) {
             out.text(pattern.as_str());
+            out.number(since.get());
         }
         out.number(self.cursor.get());
         out.number(u64::from(self.paused));
@@ -60,9 +61,18 @@ impl State {
             );
         }
         let count = input.number()?;
-        let patterns: Vec<String> = (0..count).map(|_| input.text()).collect::<Result<_>>()?;
+        let (mut patterns, mut since) = (Vec::new(), Vec::new());
+        for _ in 0..count {
+            patterns.push(input.text()?);
+            since.push(Sequence::new(input.number()?));
+        }
         let patterns = Patterns::new(patterns).map_err(|e| corrupt().with_source(e))?;
-        let mut state = Self::new(patterns, Sequence::new(input.number()?));
+        if patterns.iter().count() != since.len() {
+            return Err(corrupt());
+        }
+        let mut state = Self::begin(patterns, |_| Sequence::START);
+        state.since = since;
+        state.cursor = Sequence::new(input.number()?);
         state.paused = input.number()? != 0;
         state.serial = input.number()?;
         let mut last = 0_u64;

@@ -266,6 +266,61 @@ fn pausing_seeking_and_leaving() {
 }
 
 #[test]
+fn a_pattern_counts_from_where_it_was_wanted() {
+    let topic = |text: &'static str| Topic::new(text).unwrap();
+    let mut state = State::new(Patterns::new(["a"]).unwrap(), at(10));
+    state.cursor = at(20);
+    state.want(Patterns::new(["b", "a", "c"]).unwrap(), |pattern| {
+        at(if pattern.as_str() == "b" { 30 } else { 20 })
+    });
+    let wants = |state: &State, name, sequence| state.wants(&topic(name), at(sequence));
+    for (name, sequence, wanted) in [
+        ("a", 10, false),
+        ("a", 11, true),
+        ("b", 30, false),
+        ("b", 31, true),
+        ("c", 20, false),
+        ("c", 21, true),
+        ("d", 99, false),
+    ] {
+        assert_eq!(wants(&state, name, sequence), wanted, "{name} {sequence}");
+    }
+    assert!(state.is_early());
+    assert_eq!(State::from_bytes(&state.to_bytes()).unwrap(), state);
+    state.cursor = at(30);
+    assert!(!state.is_early());
+    // Back at the beginning, as if it had begun there.
+    state.seek(Sequence::START);
+    assert!(wants(&state, "a", 1) && wants(&state, "b", 1) && !state.is_early());
+}
+
+#[test]
+fn what_its_sender_gives_up_and_what_expires_on_the_desk() {
+    let mut state = fresh();
+    let mut log = log(&[1, 2]);
+    log.candidates[1].expires = Some(time(5));
+    let taken = take(&mut state, 1, 0, &log, 9);
+    assert_eq!((taken[0].expires, taken[1].expires), (None, Some(time(5))));
+    let error = "no".to_owned();
+    let (settled, outcome) = settle(&mut state, 6, &taken[0], &Verdict::Exhausted { error });
+    settled.unwrap();
+    assert_eq!(
+        (outcome.dead[0].reason, outcome.dead[0].attempts),
+        (DeadReason::Exhausted, 1)
+    );
+    // Once it has been in somebody's hands, its time matters no more.
+    settle(&mut state, 6, &taken[1], &failed(6)).0.unwrap();
+    let again = take(&mut state, 1, 6, &log, 9);
+    assert_eq!((sequences(&again), again[0].expires), (vec![2], None));
+    let (settled, outcome) = settle(&mut state, 6, &again[0], &Verdict::Expired);
+    settled.unwrap();
+    assert_eq!(
+        (outcome.dead[0].reason, outcome.dead[0].attempts),
+        (DeadReason::Expired, 1)
+    );
+}
+
+#[test]
 fn stored_form() {
     let mut state = State::new(Patterns::new(["a.*", "b.>"]).unwrap(), at(300));
     state.paused = true;
@@ -281,7 +336,7 @@ fn stored_form() {
     settle(&mut state, 2, &taken[1], &Verdict::Begun).0.unwrap();
     state.redrive(&[candidate(4, 9)], 8);
     let hex: String = state.to_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    expect_test::expect!["010203612e2a03622e3ee80700030404200900000000000000a902140500000000000000008793030000000001000180841e0000000000026e6f010306000000000000004d0000000000000001c005d90100000000d60401ffffffffffffffff4d0000000000000000c005d90100000000"]
+    expect_test::expect!["010203612e2aac0203622e3eac02e80700030404200900000000000000a902140500000000000000008793030000000001000180841e0000000000026e6f010306000000000000004d0000000000000001c005d90100000000d60401ffffffffffffffff4d0000000000000000c005d90100000000"]
     .assert_eq(&hex);
     assert_eq!(State::from_bytes(&state.to_bytes()).unwrap(), state);
 }
