@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use hive_core::clock::Clock;
 use hive_core::db::{Db, Tx};
@@ -14,6 +14,7 @@ use crate::event::{NewEvent, Sequence};
 use crate::history::{self, Page, Query, Trace};
 use crate::limits;
 use crate::pressure::Pressure;
+use crate::schema::{TopicRegistry, store};
 use crate::subscription::Subscribe;
 use crate::telemetry::PublishMetrics;
 use crate::topic::Patterns;
@@ -38,6 +39,8 @@ struct Inner {
     pressure: Arc<Pressure>,
     company: Arc<Company>,
     metrics: PublishMetrics,
+    /// What events are checked against, once somebody has said so.
+    registry: OnceLock<TopicRegistry>,
 }
 
 impl Bus {
@@ -73,9 +76,33 @@ impl Bus {
                 clock,
                 ids,
                 pressure: Arc::default(),
+                registry: OnceLock::new(),
                 company: Arc::new(company),
             }),
         }
+    }
+
+    /// From now on, events that are published through this bus and its clones are checked against `registry`, as strictly as
+    /// the policy of their topic says ([`TopicRegistry::policy`]). Where there is a database, it remembers the types' schemas.
+    ///
+    /// # Errors
+    /// `conflict` when a type's schema would break those who know the one that the database has seen of the same version, with
+    /// the type and the places in its data; also when the bus has a registry already. Nothing has changed then.
+    pub async fn govern(&self, registry: TopicRegistry) -> Result<()> {
+        let taken = || Error::new(ErrorKind::Conflict, "the bus has a registry already");
+        if self.inner.registry.get().is_some() {
+            return Err(taken());
+        }
+        if let Some(database) = &self.inner.database {
+            let types = registry.clone();
+            database.db().write(move |tx| store::record(tx, &types)).await?;
+        }
+        self.inner.registry.set(registry).map_err(|_other| taken())
+    }
+
+    /// What events are checked against, if [`Bus::govern`] was called.
+    pub fn registry(&self) -> Option<&TopicRegistry> {
+        self.inner.registry.get()
     }
 
     /// Publishes an event and returns its sequence once it is on disk.
@@ -329,6 +356,9 @@ impl Bus {
     /// The event with an id and a time, if it keeps the limits.
     fn ready(&self, mut event: NewEvent) -> Result<NewEvent> {
         event.check()?;
+        if let Some(registry) = self.inner.registry.get() {
+            registry.admit(&event)?;
+        }
         event.id.get_or_insert_with(|| self.inner.ids.next());
         event.time.get_or_insert_with(|| self.inner.clock.now());
         Ok(event)

@@ -13,6 +13,7 @@ use hive_errors::{Error, ErrorKind, Result};
 
 use crate::event::{Attributes, Event, Sequence};
 use crate::limits;
+use crate::schema::store;
 use crate::topic::{Pattern, Patterns, Topic};
 
 /// The bus's tables; give them to the database when it is opened.
@@ -92,6 +93,7 @@ pub static MIGRATIONS: Migrations = Migrations {
              ) STRICT, WITHOUT ROWID;",
             "DROP TABLE dead_letter; DROP TABLE consumer;",
         ),
+        Migration::new(3, "event schema", store::CREATE, store::DROP),
     ],
 };
 

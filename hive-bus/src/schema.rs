@@ -7,10 +7,6 @@ mod event_type;
 mod keyword;
 mod number;
 mod policy;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "whoever opens a bus with a registry records its types")
-)]
 pub(crate) mod store;
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod crash;
 mod history;
 mod lag;
 mod publish;
+mod registry;
 mod subscribe;
 #[cfg(all(feature = "postgres", feature = "test-util"))]
 mod transports;

@@ -260,7 +260,7 @@ async fn a_database_without_the_table_says_what_to_do() {
 async fn the_migration_goes_back_and_forth() {
     let hive = Fixture::new().await;
     hive.publish("a").await;
-    hive.db.down("hive-bus", 2).await.unwrap();
+    hive.db.down("hive-bus", 3).await.unwrap();
     assert!(hive.bus.publish(event("a")).await.is_err());
     hive.db.up().await.unwrap();
     assert_eq!(hive.bus.history(Query::new()).await.unwrap().events, []);
