@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use hive_bus::{NewEvent, Sequence};
 use hive_core::clock::ManualClock;
+use hive_core::db::Options;
 use tokio::task::JoinSet;
 
 use crate::{NOW, event, open, sequences};
@@ -26,7 +27,7 @@ async fn what_was_acknowledged_outlives_a_kill_and_a_cursor_goes_on() {
         acknowledged.extend(kill_after(&path, round * 60));
 
         let clock = ManualClock::new(NOW);
-        let (db, bus) = open(&path, &clock).await;
+        let (db, bus) = open(Options::file(&path), &clock).await;
         let mut subscription = bus.subscribe("load.*").after(cursor).await.unwrap();
         let last = bus.publish(event("load.end")).await.unwrap();
         while subscription.cursor() < last {
@@ -78,7 +79,7 @@ fn kill_after(path: &Path, count: usize) -> Vec<u64> {
 }
 
 async fn publish_until_killed(path: &Path) {
-    let (_db, bus) = open(path, &ManualClock::new(NOW)).await;
+    let (_db, bus) = open(Options::file(path), &ManualClock::new(NOW)).await;
     let mut publishers = JoinSet::new();
     for publisher in 0..4 {
         let bus = bus.clone();

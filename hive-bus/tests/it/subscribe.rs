@@ -1,5 +1,8 @@
 use hive_bus::{Error, ErrorKind, NewEvent, Pattern, Query, Sequence, Subscription, limits};
 
+use hive_core::db::Dialect;
+use hive_core::testing::TestDb;
+
 use crate::{Fixture, all, event, sequences};
 
 async fn take(subscription: &mut Subscription, count: usize) -> Vec<u64> {
@@ -10,9 +13,8 @@ async fn take(subscription: &mut Subscription, count: usize) -> Vec<u64> {
     sequences(&events)
 }
 
-#[tokio::test]
-async fn it_begins_where_it_was_told() {
-    let hive = Fixture::new().await;
+pub(super) async fn it_begins_where_it_was_told(place: TestDb) {
+    let hive = Fixture::on(place).await;
     for _ in 0..4 {
         hive.publish("a").await;
     }
@@ -34,19 +36,17 @@ async fn it_begins_where_it_was_told() {
     assert_eq!(take(&mut future, 1).await, [6]);
 }
 
-#[tokio::test]
-async fn a_pattern_that_is_none_is_refused() {
-    let hive = Fixture::new().await;
+pub(super) async fn a_pattern_that_is_none_is_refused(place: TestDb) {
+    let hive = Fixture::on(place).await;
     let error = hive.bus.subscribe("task.>.a").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_publishers_and_subscribers_see_every_event_once_and_in_order() {
+pub(super) async fn many_publishers_and_subscribers_see_every_event_once_and_in_order(place: TestDb) {
     const PUBLISHERS: u64 = 8;
     const EACH: u64 = 250;
     const PATTERNS: [&str; 7] = ["*", ">", "load.*.even", "load.3.>", "load.>", "load.7.odd", "*.*.*"];
-    let hive = Fixture::new().await;
+    let hive = Fixture::on(place).await;
 
     let mut subscribers = Vec::new();
     for pattern in PATTERNS {
@@ -115,9 +115,8 @@ async fn many_publishers_and_subscribers_see_every_event_once_and_in_order() {
     }
 }
 
-#[tokio::test]
-async fn who_lags_far_behind_catches_up_without_a_gap() {
-    let hive = Fixture::new().await;
+pub(super) async fn who_lags_far_behind_catches_up_without_a_gap(place: TestDb) {
+    let hive = Fixture::on(place).await;
     let mut slow = hive.bus.subscribe("a.>").await.unwrap();
     let total = limits::RECENT_EVENTS_MAX * 3;
     // Nobody reads while these are published, and no publisher waits for it.
@@ -145,9 +144,8 @@ async fn who_lags_far_behind_catches_up_without_a_gap() {
     assert_eq!(slow.next().await.unwrap().topic().as_str(), "a.c");
 }
 
-#[tokio::test]
-async fn a_cursor_goes_on_exactly_where_it_stood() {
-    let hive = Fixture::new().await;
+pub(super) async fn a_cursor_goes_on_exactly_where_it_stood(place: TestDb) {
+    let hive = Fixture::on(place).await;
     let topics = ["a", "b", "b", "a", "b", "a", "a", "b"];
     for topic in topics {
         hive.publish(topic).await;
@@ -164,11 +162,10 @@ async fn a_cursor_goes_on_exactly_where_it_stood() {
     assert_eq!(seen, [1, 4, 6, 7]);
 }
 
-#[tokio::test]
-async fn dropping_the_future_loses_nothing_and_does_not_stop_it() {
+pub(super) async fn dropping_the_future_loses_nothing_and_does_not_stop_it(place: TestDb) {
     const PAST: u64 = 2_000;
     const TOTAL: u64 = 2_600;
-    let hive = Fixture::new().await;
+    let hive = Fixture::on(place).await;
     // The past is read from the database, what is published meanwhile mostly from memory.
     for _ in 0..PAST / 1_000 {
         hive.bus.publish_all(vec![event("a"); 1_000]).await.unwrap();
@@ -206,9 +203,8 @@ async fn is_waiting(subscription: &mut Subscription) -> bool {
     true
 }
 
-#[tokio::test]
-async fn an_event_is_not_seen_before_it_is_committed_and_never_when_it_is_not() {
-    let hive = Fixture::new().await;
+pub(super) async fn an_event_is_not_seen_before_it_is_committed_and_never_when_it_is_not(place: TestDb) {
+    let hive = Fixture::on(place).await;
     let mut subscription = hive.bus.subscribe("*").await.unwrap();
     for fails in [true, false, true, false] {
         let (published, was_published) = tokio::sync::oneshot::channel();
@@ -239,9 +235,8 @@ async fn an_event_is_not_seen_before_it_is_committed_and_never_when_it_is_not() 
     }
 }
 
-#[tokio::test]
-async fn closing_does_not_cut_off_what_is_committed_but_not_announced() {
-    let hive = Fixture::new().await;
+pub(super) async fn closing_does_not_cut_off_what_is_committed_but_not_announced(place: TestDb) {
+    let hive = Fixture::on(place).await;
     let mut subscription = hive.bus.subscribe("*").await.unwrap();
     let (go_on, may_go_on) = std::sync::mpsc::channel::<()>();
     let mut may_go_on = Some(may_go_on);
@@ -267,9 +262,8 @@ async fn closing_does_not_cut_off_what_is_committed_but_not_announced() {
     write.await.unwrap().unwrap();
 }
 
-#[tokio::test]
-async fn closing_ends_every_subscription_once_it_is_caught_up() {
-    let hive = Fixture::new().await;
+pub(super) async fn closing_ends_every_subscription_once_it_is_caught_up(place: TestDb) {
+    let hive = Fixture::on(place).await;
     let mut waiting = hive.bus.subscribe("*").await.unwrap();
     let mut behind = hive.bus.subscribe("*").await.unwrap();
     let ended = tokio::spawn(async move {
@@ -296,9 +290,10 @@ async fn closing_ends_every_subscription_once_it_is_caught_up() {
     assert_eq!(late.next().await.unwrap_err().kind(), ErrorKind::ShuttingDown);
 }
 
-#[tokio::test]
-async fn a_subscription_ends_with_the_last_handle_to_the_bus() {
-    let Fixture { db, bus, dir: _dir, .. } = Fixture::new().await;
+pub(super) async fn a_subscription_ends_with_the_last_handle_to_the_bus(place: TestDb) {
+    let Fixture {
+        db, bus, place: _place, ..
+    } = Fixture::on(place).await;
     let mut subscription = bus.subscribe("*").await.unwrap();
     bus.publish(event("a")).await.unwrap();
     drop(bus);
@@ -307,19 +302,24 @@ async fn a_subscription_ends_with_the_last_handle_to_the_bus() {
     db.close().await.unwrap();
 }
 
-#[tokio::test]
-async fn a_database_that_was_closed_ends_a_subscription_that_lags() {
-    let hive = Fixture::new().await;
+pub(super) async fn a_database_that_was_closed_ends_a_subscription_that_lags(place: TestDb) {
+    let hive = Fixture::on(place).await;
     hive.publish("a").await;
     let mut behind = hive.bus.subscribe("*").after(Sequence::START).await.unwrap();
     hive.db.close().await.unwrap();
-    assert_eq!(behind.next().await.unwrap_err().kind(), ErrorKind::ShuttingDown);
-    assert_eq!(behind.cursor(), Sequence::START);
+    let error = match behind.next().await {
+        // What was at hand already.
+        Ok(_) => behind.next().await.unwrap_err(),
+        Err(error) => {
+            assert_eq!(behind.cursor(), Sequence::START);
+            error
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::ShuttingDown);
 }
 
-#[tokio::test]
-async fn events_that_were_taken_away_hold_nobody_up() {
-    let hive = Fixture::new().await;
+pub(super) async fn events_that_were_taken_away_hold_nobody_up(place: TestDb) {
+    let hive = Fixture::on(place).await;
     // Nobody listens yet, so nothing of this is in memory.
     for _ in 0..6 {
         hive.publish("a").await;
@@ -330,8 +330,10 @@ async fn events_that_were_taken_away_hold_nobody_up() {
         .unwrap();
     let mut subscription = hive.bus.subscribe("*").after(Sequence::START).await.unwrap();
     assert_eq!(take(&mut subscription, 2).await, [3, 4]);
-    // It does not look for ever for the newest, of which it was told, but waits for what comes.
-    while subscription.cursor() < Sequence::new(6) {
+    // It does not look for ever for the newest, of which it may have been told, but waits for what comes.
+    // Nobody is told on a server before somebody asks.
+    let told = Sequence::new(if hive.db.dialect() == Dialect::Sqlite { 6 } else { 4 });
+    while subscription.cursor() < told {
         assert!(is_waiting(&mut subscription).await);
     }
     hive.publish("a").await;
