@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hive_core::clock::Clock;
 use hive_core::db::{Db, Snapshot, Wakes};
-use hive_errors::{Result, RetryPolicy};
+use hive_errors::{ErrorKind, Result, RetryPolicy};
 use tokio::task::JoinHandle;
 
 use super::CHANGED;
@@ -167,6 +167,8 @@ async fn follow(inner: Arc<Inner>, mut published: Wakes) {
                         break;
                     }
                 }
+                // The database was closed: nothing will come any more.
+                Err(error) if error.kind() == ErrorKind::ShuttingDown => return inner.live.close(),
                 Err(error) => {
                     failures += 1;
                     tracing::warn!(%error, failures, "the log of events cannot be followed; trying again");
