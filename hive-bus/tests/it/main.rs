@@ -9,6 +9,8 @@ mod history;
 mod lag;
 mod publish;
 mod registry;
+#[cfg(feature = "postgres")]
+mod server;
 mod subscribe;
 #[cfg(all(feature = "postgres", feature = "test-util"))]
 mod transports;
