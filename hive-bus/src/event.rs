@@ -1,6 +1,10 @@
 //! Events: facts on a topic, shaped as CloudEvents 1.0.
 
 mod cloudevent;
+mod content;
+mod extensions;
+mod foreign;
+mod http;
 mod rules;
 
 #[cfg(test)]
@@ -18,6 +22,10 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use self::extensions::ExtensionValue;
+pub(crate) use self::extensions::Extensions;
+use self::foreign::Foreign;
+pub use self::http::HttpMessage;
 use crate::limits;
 use crate::topic::Topic;
 
@@ -124,6 +132,8 @@ pub(crate) struct Attributes {
     pub(crate) key: Option<String>,
     pub(crate) traceparent: Option<String>,
     pub(crate) expires: Option<Timestamp>,
+    /// What few events have. Invariant: there is something in it.
+    pub(crate) extensions: Option<Box<Extensions>>,
     pub(crate) data: Payload,
 }
 
@@ -144,7 +154,13 @@ impl Attributes {
             + text(&self.causation)
             + text(&self.key)
             + text(&self.traceparent)
+            + self.extensions.as_deref().map_or(0, Extensions::bytes)
             + self.data.size()
+    }
+
+    /// What it is in the system that it came from, if that is another one.
+    fn foreign(&self) -> Option<&Foreign> {
+        self.extensions.as_deref()?.foreign.as_ref()
     }
 }
 
@@ -173,7 +189,7 @@ impl NewEvent {
     /// An event of the type named `event_type` on `topic`, with `data` encoded as JSON.
     ///
     /// Unless set, its id and time are given when it is published, its source is [`SOURCE_DEFAULT`], its tenant
-    /// [`TENANT_DEFAULT`], its schema version 1, and it has no correlation, causation, key, trace or expiry.
+    /// [`TENANT_DEFAULT`], its schema version 1, and it has no correlation, causation, key, trace, expiry or extensions.
     ///
     /// # Errors
     /// `invalid-input` when the topic is none (see [`Topic::new`]) or the data cannot be JSON; `payload-too-large` when
@@ -215,15 +231,17 @@ impl NewEvent {
                 key: None,
                 traceparent: None,
                 expires: None,
+                extensions: None,
                 data: Payload::encode(data, limits::DATA_BYTES_MAX)?,
             },
         })
     }
 
-    /// Gives it an id, so that publishing it again changes nothing.
+    /// Gives it an id, so that publishing it again changes nothing. An event of another system is Hive's own from then on:
+    /// the id and the subject that it had there are gone.
     pub fn id(mut self, id: EventId) -> Self {
         self.id = Some(id);
-        self
+        self.with_extensions(Extensions::naturalize)
     }
 
     /// When it happened, if that is not when it is published.
@@ -235,13 +253,13 @@ impl NewEvent {
     /// What it came from: a URI reference of at most [`limits::SOURCE_BYTES_MAX`] bytes.
     pub fn source(mut self, source: impl Into<Cow<'static, str>>) -> Self {
         self.attributes.source = source.into();
-        self
+        self.named_anew()
     }
 
     /// Whose it is: ASCII letters, digits and `- _ .`, at most [`limits::TENANT_BYTES_MAX`] bytes.
     pub fn tenant(mut self, tenant: impl Into<Cow<'static, str>>) -> Self {
         self.attributes.tenant = tenant.into();
-        self
+        self.named_anew()
     }
 
     /// The undertaking it belongs to (the engine uses the root task's id): at most [`limits::CORRELATION_BYTES_MAX`] bytes
@@ -284,9 +302,56 @@ impl NewEvent {
         self
     }
 
+    /// Something that it carries along for others, as CloudEvents' extension attributes do: a name of lower-case ASCII letters
+    /// and digits, and a text without control characters, a whole number, or yes or no. At most [`limits::EXTENSIONS_MAX`] of
+    /// them, and [`limits::EXTENSION_BYTES_MAX`] bytes in each.
+    ///
+    /// ```
+    /// use hive_bus::{ExtensionValue, NewEvent};
+    ///
+    /// let event = NewEvent::new("door.opened", "door.opened.north", &())?.extension("severity", 3).extension("drill", true);
+    /// # Ok::<(), hive_bus::Error>(())
+    /// ```
+    pub fn extension(self, name: impl Into<String>, value: impl Into<ExtensionValue>) -> Self {
+        self.with_extensions(|extensions| {
+            extensions.named.insert(name.into(), value.into());
+        })
+    }
+
+    /// Where the schema of its data stands: a URI, CloudEvents' `dataschema`.
+    pub fn data_schema(self, uri: impl Into<String>) -> Self {
+        self.with_extensions(|extensions| extensions.schema = Some(uri.into()))
+    }
+
     /// The topic it goes to.
     pub fn topic(&self) -> &Topic {
         &self.attributes.topic
+    }
+
+    /// The event as it stands in a log at this sequence: for transports of your own, and to send an event to another system
+    /// that is published nowhere.
+    ///
+    /// # Errors
+    /// `invalid-input` and `payload-too-large` when it breaks a limit, or has no id or no time.
+    pub fn at(self, sequence: Sequence) -> Result<Event> {
+        self.check()?;
+        let (id, time, attributes) = self.into_parts()?;
+        Ok(Event::published(sequence, id, time, attributes))
+    }
+
+    fn with_extensions(mut self, change: impl FnOnce(&mut Extensions)) -> Self {
+        let mut extensions = self.attributes.extensions.take().unwrap_or_default();
+        change(&mut extensions);
+        self.attributes.extensions = Some(extensions).filter(|extensions| !extensions.is_empty());
+        self
+    }
+
+    /// The id of an event of another system follows from where it is from and whose it is here.
+    fn named_anew(mut self) -> Self {
+        if let Some(foreign) = self.attributes.foreign() {
+            self.id = Some(foreign.event_id(&self.attributes));
+        }
+        self
     }
 
     /// Its id, its time and the rest. Every transport begins with this.
@@ -352,15 +417,6 @@ impl Event {
         &self.0.attributes
     }
 
-    /// The same event with other data.
-    pub(crate) fn with_data(&self, data: Payload) -> Self {
-        let attributes = Attributes {
-            data,
-            ..self.attributes().clone()
-        };
-        Self::published(self.sequence(), self.id(), self.time(), attributes)
-    }
-
     /// Its sequence, if it is what `attributes` say: an event that is published again.
     pub(crate) fn same_as(&self, attributes: &Attributes) -> Result<Sequence> {
         if self.0.attributes == *attributes {
@@ -404,9 +460,41 @@ impl Event {
         &self.0.attributes.source
     }
 
-    /// The topic it was published on; the subject of the CloudEvent.
+    /// The topic it was published on; also the subject of the CloudEvent, unless it came from another system.
     pub fn topic(&self) -> &Topic {
         &self.0.attributes.topic
+    }
+
+    /// The subject that it has as a CloudEvent: its topic, or what another system gave it, if anything.
+    pub fn subject(&self) -> Option<&str> {
+        let attributes = &self.0.attributes;
+        match attributes.foreign() {
+            None => Some(attributes.topic.as_str()),
+            Some(foreign) => foreign.subject(&attributes.topic),
+        }
+    }
+
+    /// The id that it has in the system that it came from; `None` when it is Hive's own. It is unique together with the
+    /// source, and [`Event::id`] follows from both.
+    pub fn foreign_id(&self) -> Option<&str> {
+        self.0.attributes.foreign().map(|foreign| foreign.id.as_str())
+    }
+
+    /// An extension attribute that Hive has no name of its own for.
+    pub fn extension(&self, name: &str) -> Option<&ExtensionValue> {
+        self.0.attributes.extensions.as_deref()?.named.get(name)
+    }
+
+    /// Every extension attribute that Hive has no name of its own for, by name.
+    pub fn extensions(&self) -> impl Iterator<Item = (&str, &ExtensionValue)> {
+        let extensions = self.0.attributes.extensions.as_deref();
+        let named = extensions.into_iter().flat_map(|extensions| &extensions.named);
+        named.map(|(name, value)| (name.as_str(), value))
+    }
+
+    /// Where the schema of its data stands, a URI.
+    pub fn data_schema(&self) -> Option<&str> {
+        self.0.attributes.extensions.as_deref()?.schema.as_deref()
     }
 
     /// When it happened.
@@ -444,7 +532,8 @@ impl Event {
         self.0.attributes.expires
     }
 
-    /// What happened, as JSON.
+    /// What happened, as JSON. What came from another system and is not JSON is a string here, text as it is and anything else
+    /// in Base64; see [`Event::content`].
     pub fn data(&self) -> &Payload {
         &self.0.attributes.data
     }

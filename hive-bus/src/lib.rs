@@ -78,7 +78,7 @@
 //! |---|---|
 //! | [`limits`] | every bound, with its reason |
 //! | `topic` | [`Topic`], [`Pattern`], [`Patterns`] and [`PatternTrie`] |
-//! | `event` | [`NewEvent`], [`Event`], [`TypedEvent`], and their CloudEvents form |
+//! | `event` | [`NewEvent`], [`Event`], [`TypedEvent`], and their CloudEvents forms in JSON and over HTTP |
 //! | `schema` | [`TopicRegistry`]: which types there are, and what is checked |
 //! | [`catalog`] | the built-in types |
 //! | `log` | the tables |
@@ -111,7 +111,9 @@ pub use hive_errors::{Error, ErrorKind, Result};
 
 pub use self::bus::Bus;
 pub use self::consumer::{Begin, Consume, Consumer, ConsumerInfo, Delivery, Order};
-pub use self::event::{Event, NewEvent, SOURCE_DEFAULT, Sequence, TENANT_DEFAULT, TypedEvent};
+pub use self::event::{
+    Event, ExtensionValue, HttpMessage, NewEvent, SOURCE_DEFAULT, Sequence, TENANT_DEFAULT, TypedEvent,
+};
 pub use self::history::{Page, Query, Trace, TraceEntry};
 pub use self::live::{Head, Interest, Live};
 pub use self::log::MIGRATIONS;

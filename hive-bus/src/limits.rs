@@ -32,9 +32,36 @@ pub const TRACEPARENT_BYTES_MAX: usize = 128;
 /// and the event names the task.
 pub const DATA_BYTES_MAX: usize = 256 * 1024;
 
-/// Bytes of a CloudEvent in JSON before it is parsed: the data, all attributes at their limits with every character
-/// escaped, and room for extensions that are ignored.
+/// Extension attributes of an event: they stand in every copy of it, and what is more belongs into its data.
+pub const EXTENSIONS_MAX: usize = 32;
+
+/// Bytes in the name of an extension attribute, which is as many as CloudEvents says that there should be at most.
+pub const EXTENSION_NAME_BYTES_MAX: usize = 20;
+
+/// Bytes in what an event only carries along: an extension attribute, the id and subject that another system gave it, the
+/// media type and schema of its data. The key of an object in a store, often a subject, may have as many.
+pub const EXTENSION_BYTES_MAX: usize = 1024;
+
+/// Bytes of all that in one event, names included: half of what an HTTP server commonly lets the headers of a request have.
+pub const EXTENSIONS_BYTES_MAX: usize = 4 * 1024;
+
+/// Bytes of a CloudEvent in JSON before it is parsed: the data, and all attributes at their limits with every character
+/// escaped.
 pub const CLOUDEVENT_BYTES_MAX: usize = DATA_BYTES_MAX + 64 * 1024;
+
+/// Bytes of a batch of CloudEvents in JSON: a thousand ordinary events, and no more than a process can hold for each of
+/// many senders at once. The events of a batch are bounded by [`BATCH_MAX`].
+pub const CLOUDEVENTS_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Headers of an HTTP message that are looked at: as many as HTTP servers commonly take, and more than an event can have
+/// attributes.
+pub const HTTP_HEADERS_MAX: usize = 128;
+
+/// Bytes of the headers of an HTTP message that hold an event: all attributes at their limits with every character escaped.
+pub const HTTP_HEADER_BYTES_MAX: usize = 32 * 1024;
+
+/// Bytes of a date before it is read: the longest is far shorter, and an error says what it was.
+pub const DATE_BYTES_MAX: usize = 64;
 
 /// Events in one batch: one batch is one commit, and everybody else's writes wait for it.
 pub const BATCH_MAX: usize = 1_000;

@@ -11,7 +11,7 @@ use hive_core::db::{Cell, Dialect, Kind, Migration, Migrations, Row, Set, Snapsh
 use hive_core::id::EventId;
 use hive_errors::{Error, ErrorKind, Result};
 
-use crate::event::{Attributes, Event, Sequence};
+use crate::event::{Attributes, Event, Extensions, Sequence};
 use crate::limits;
 use crate::schema::store;
 use crate::topic::{Pattern, Patterns, Topic};
@@ -41,6 +41,7 @@ pub static MIGRATIONS: Migrations = Migrations {
                  key            TEXT,
                  traceparent    TEXT,
                  expires        INTEGER,
+                 extensions     TEXT,
                  data           BLOB    NOT NULL
              ) STRICT;
              CREATE INDEX event_by_correlation ON event (correlation) WHERE correlation IS NOT NULL;",
@@ -70,6 +71,7 @@ pub static MIGRATIONS: Migrations = Migrations {
                  key            TEXT,
                  traceparent    TEXT,
                  expires        BIGINT,
+                 extensions     TEXT,
                  data           BYTEA  NOT NULL
              );
              CREATE INDEX event_by_correlation ON event (correlation) WHERE correlation IS NOT NULL;",
@@ -98,8 +100,9 @@ pub static MIGRATIONS: Migrations = Migrations {
 };
 
 const INSERT: &str = "INSERT INTO event
-    (id, time, type, schema_version, source, topic, tenant, correlation, causation, key, traceparent, expires, data)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+    (id, time, type, schema_version, source, topic, tenant, correlation, causation, key, traceparent, expires, extensions,
+     data)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
     ON CONFLICT (id) DO NOTHING
     RETURNING sequence";
 
@@ -111,7 +114,7 @@ macro_rules! select {
     ($where:literal) => {
         concat!(
             "SELECT sequence, id, time, type, schema_version, source, topic, tenant, correlation, causation, key,
-                 traceparent, expires, data
+                 traceparent, expires, extensions, data
              FROM event WHERE ",
             $where
         )
@@ -142,7 +145,7 @@ macro_rules! bounded {
     ($select:expr, $limit:literal, $bytes:literal) => {
         concat!(
             "SELECT sequence, id, time, type, schema_version, source, topic, tenant, correlation, causation, key,
-                 traceparent, expires, data
+                 traceparent, expires, extensions, data
              FROM (SELECT *, sum(octet_length(data)) OVER (ORDER BY sequence) - octet_length(data) AS before FROM (",
             $select,
             " LIMIT ",
@@ -199,6 +202,7 @@ pub(crate) static EVENTS: Set = Set::insert(
         ("key", Kind::Text),
         ("traceparent", Kind::Text),
         ("expires", Kind::Int),
+        ("extensions", Kind::Text),
         ("data", Kind::Blob),
     ],
 )
@@ -221,6 +225,7 @@ pub(crate) fn row(id: EventId, time: Timestamp, attributes: &Attributes) -> Vec<
         Cell::of(&attributes.key),
         Cell::of(&attributes.traceparent),
         Cell::of(&attributes.expires),
+        Cell::of(&extensions_column(attributes)),
         Cell::of(&attributes.data),
     ]
 }
@@ -243,6 +248,7 @@ pub(crate) fn insert(
         key,
         traceparent,
         expires,
+        extensions: _,
         data,
     } = attributes;
     let row: Option<i64> = tx.query_opt(
@@ -260,6 +266,7 @@ pub(crate) fn insert(
             key,
             traceparent,
             expires,
+            &extensions_column(attributes),
             data,
         ],
         |row| row.get(0),
@@ -271,6 +278,10 @@ pub(crate) fn insert(
 pub(crate) fn insert_all(tx: &mut Tx<'_>, rows: &[Vec<Cell>]) -> Result<Vec<Option<Sequence>>> {
     let keys = tx.insert_all_returning(&EVENTS, rows)?;
     keys.into_iter().map(|key| key.map(sequence_of).transpose()).collect()
+}
+
+fn extensions_column(attributes: &Attributes) -> Option<String> {
+    attributes.extensions.as_deref().map(Extensions::to_column)
 }
 
 /// The event with this id.
@@ -492,6 +503,7 @@ fn unknown(dialect: Dialect) -> Error {
 fn read(row: &Row<'_>) -> Result<Event> {
     let id = <[u8; 16]>::try_from(row.blob(1)?)
         .map_err(|e| Error::new(ErrorKind::Corrupt, "an event's id is not 16 bytes").with_source(e))?;
+    let extensions: Option<String> = row.get(13)?;
     let attributes = Attributes {
         event_type: Cow::Owned(row.get(3)?),
         schema_version: row.get(4)?,
@@ -503,7 +515,12 @@ fn read(row: &Row<'_>) -> Result<Event> {
         key: row.get(10)?,
         traceparent: row.get(11)?,
         expires: row.get(12)?,
-        data: row.get(13)?,
+        extensions: extensions
+            .as_deref()
+            .map(Extensions::from_column)
+            .transpose()?
+            .map(Box::new),
+        data: row.get(14)?,
     };
     Ok(Event::published(
         sequence_of(row.get(0)?)?,

@@ -1,10 +1,8 @@
 //! Dead letters as bytes, the same on every transport.
 
 use hive_core::clock::Timestamp;
-use hive_core::payload::Payload;
 use hive_errors::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{DeadLetter, DeadReason, Mishap};
@@ -15,10 +13,7 @@ use crate::limits;
 #[derive(Serialize, Deserialize)]
 struct Stored {
     v: u8,
-    /// The event as a CloudEvent, but for its data.
-    event: Value,
-    /// That stands apart, so that its numbers keep their spelling.
-    data: Box<RawValue>,
+    event: Box<RawValue>,
     reason: DeadReason,
     attempts: u32,
     at: Timestamp,
@@ -44,22 +39,17 @@ impl DeadLetter {
     /// # Errors
     /// `invalid-input` when the event's data is not JSON, which only a damaged store can bring about.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        let data = serde_json::from_slice(self.event.data().as_bytes()).map_err(|e| {
-            Error::new(ErrorKind::InvalidInput, "a dead event's data is not JSON")
-                .with("sequence", self.event.sequence())
-                .with_source(e)
-        })?;
+        let unwritable =
+            |e: serde_json::Error| Error::new(ErrorKind::Internal, "a dead letter could not be written").with_source(e);
         let stored = Stored {
             v: 1,
-            event: self.event.with_data(Payload::from_stored(b"null")).to_cloudevent()?,
-            data,
+            event: RawValue::from_string(self.event.to_cloudevent_json()?).map_err(unwritable)?,
             reason: self.reason,
             attempts: self.attempts,
             at: self.at,
             mishaps: self.mishaps.clone(),
         };
-        serde_json::to_vec(&stored)
-            .map_err(|e| Error::new(ErrorKind::Internal, "a dead letter could not be written").with_source(e))
+        serde_json::to_vec(&stored).map_err(unwritable)
     }
 
     /// Reads what [`DeadLetter::to_bytes`] wrote.
@@ -71,8 +61,7 @@ impl DeadLetter {
             Error::new(ErrorKind::Corrupt, "a dead letter cannot be read").with_source(e)
         };
         let stored: Stored = serde_json::from_slice(bytes).map_err(|e| corrupt(e.into()))?;
-        let event = Event::from_cloudevent(&stored.event).map_err(|e| corrupt(e.into()))?;
-        let event = event.with_data(Payload::from_stored(stored.data.get().as_bytes()));
+        let event = Event::from_cloudevent_json(stored.event.get().as_bytes()).map_err(|e| corrupt(e.into()))?;
         Ok(Self::new(
             event,
             stored.reason,

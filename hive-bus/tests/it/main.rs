@@ -3,6 +3,7 @@
 
 #[cfg(feature = "postgres")]
 mod chaos;
+mod cloudevent;
 mod consumers;
 mod crash;
 mod history;
