@@ -74,6 +74,14 @@ pub(super) fn odd_events() -> Vec<NewEvent> {
             .traceparent("cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00-what-comes")
             .expires(SystemClock.now())
             .schema_version(2),
+        plain()
+            .data_schema("https://example.com/a.json#b")
+            .extension("a", true)
+            .extension("b", i32::MIN)
+            .extension("c", "\"ß\" 🦀"),
+        foreign(r#""subject":"no topic","datacontenttype":"image/png","data_base64":"iVBORw==","sequence":"A1""#),
+        foreign(r#""subject":"odd.topic","datacontenttype":"text/plain","data":"ß\u0000""#),
+        foreign(r#""tenant":"all","a":"""#),
         at_the_limits(),
     ];
     let numbers = "1e300 0.1 -0.0 18446744073709551615 -9223372036854775808 1E+2 0.10 5e-324 123456789012345678901234567890 1e999";
@@ -90,6 +98,15 @@ pub(super) fn odd_events() -> Vec<NewEvent> {
     }
     events.push(with_data(plain(), &format!("{}1{}", "[".repeat(100), "]".repeat(100))));
     events
+}
+
+/// An event of another system, a CloudEvent with these members.
+fn foreign(members: &str) -> NewEvent {
+    let id = format!("foreign {}", new_id());
+    let json = format!(r#"{{"specversion":"1.0","id":"{id}","source":"urn:a","type":"com.example.odd",{members}}}"#);
+    NewEvent::from_cloudevent_json(json.as_bytes())
+        .expect("the sample is a CloudEvent")
+        .time(SystemClock.now())
 }
 
 /// An event whose attributes are as long as they may be.
