@@ -12,6 +12,8 @@ mod publish;
 mod registry;
 #[cfg(feature = "postgres")]
 mod server;
+
+mod sdk;
 mod subscribe;
 #[cfg(all(feature = "postgres", feature = "test-util"))]
 mod transports;
