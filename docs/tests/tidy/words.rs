@@ -22,8 +22,8 @@ fn forbidden() -> Vec<(String, &'static str)> {
 fn mentions(tree: &Tree) -> Vec<String> {
     let words = forbidden();
     let mut faults = Vec::new();
-    // Cargo writes the lock file, with the registry in it.
-    for (path, text) in tree.files().filter(|(path, _)| *path != "Cargo.lock") {
+    // Cargo writes the lock files, with the registry in them.
+    for (path, text) in tree.files().filter(|(path, _)| !path.ends_with("Cargo.lock")) {
         for (number, line) in text.lines().enumerate() {
             for (word, why) in &words {
                 if stands_alone(line, word) {
