@@ -290,7 +290,7 @@ impl NewEvent {
     }
 
     /// From when on it is of no use to anybody: durable consumers that have not begun it by then put it with the dead
-    /// letters instead of handing it out.
+    /// letters instead of handing it out. Published again with another, it keeps the one it has.
     pub fn expires(mut self, at: Timestamp) -> Self {
         self.attributes.expires = Some(at);
         self
@@ -417,9 +417,14 @@ impl Event {
         &self.0.attributes
     }
 
-    /// Its sequence, if it is what `attributes` say: an event that is published again.
+    /// Its sequence, if it is what `attributes` say: an event that is published again. Whoever does that may have counted anew
+    /// when it expires.
     pub(crate) fn same_as(&self, attributes: &Attributes) -> Result<Sequence> {
-        if self.0.attributes == *attributes {
+        let mut again = attributes.clone();
+        if let (Some(_), Some(first)) = (again.expires, self.expires()) {
+            again.expires = Some(first);
+        }
+        if self.0.attributes == again {
             return Ok(self.sequence());
         }
         Err(

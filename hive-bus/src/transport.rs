@@ -21,7 +21,8 @@ use std::fmt;
 
 use async_trait::async_trait;
 use hive_core::clock::Timestamp;
-use hive_errors::Result;
+use hive_core::id::EventId;
+use hive_errors::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
 pub use self::database::Database;
@@ -173,6 +174,20 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
 
     /// The events with these sequences, those that are still there, in the order asked for.
     async fn get(&self, sequences: &[Sequence]) -> Result<Vec<Event>>;
+
+    /// The event with this id, if it is still there. An adapter that would have to look through its log for that leaves it out.
+    ///
+    /// # Errors
+    /// `invalid-input` where the transport cannot tell.
+    async fn find(&self, id: EventId) -> Result<Option<Event>> {
+        Err(Error::new(
+            ErrorKind::InvalidInput,
+            "this transport does not find events by their ids",
+        )
+        .with("transport", self.name())
+        .with("id", id)
+        .with_hint("ask where there is a database, or follow the events' topics"))
+    }
 
     /// The end of the log: whatever was acknowledged before this call is at or before it.
     async fn head(&self) -> Result<Sequence>;

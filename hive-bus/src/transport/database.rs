@@ -220,6 +220,10 @@ impl Transport for Database {
         self.inner.db.read(move |db| log::get(db, &sequences)).await
     }
 
+    async fn find(&self, id: EventId) -> Result<Option<Event>> {
+        self.inner.db.read(move |db| log::find(db, id)).await
+    }
+
     async fn head(&self) -> Result<Sequence> {
         #[cfg(feature = "postgres")]
         if let Some(follower) = &self.inner.follower {

@@ -180,6 +180,12 @@ impl Transport for Memory {
             .collect())
     }
 
+    async fn find(&self, id: EventId) -> Result<Option<Event>> {
+        let state = self.state();
+        let sequence = state.ids.get(&id);
+        Ok(sequence.and_then(|sequence| state.find(*sequence).cloned()))
+    }
+
     async fn head(&self) -> Result<Sequence> {
         Ok(self.state().last)
     }
