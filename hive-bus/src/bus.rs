@@ -6,11 +6,11 @@ use std::sync::{Arc, OnceLock};
 
 use hive_core::clock::Clock;
 use hive_core::db::{Db, Tx};
-use hive_core::id::IdSource;
+use hive_core::id::{EventId, IdSource};
 use hive_errors::{Error, ErrorKind, Result};
 
 use crate::consumer::{Admin, Begin, Company, Consume, ConsumerInfo};
-use crate::event::{NewEvent, Sequence};
+use crate::event::{Event, NewEvent, Sequence};
 use crate::history::{self, Page, Query, Trace};
 use crate::limits;
 use crate::pressure::Pressure;
@@ -117,7 +117,7 @@ impl Bus {
     /// # Cancel safety
     /// Dropped, the event may or may not be published. With an id of its own it can be published again.
     pub async fn publish(&self, event: impl Into<NewEvent>) -> Result<Sequence> {
-        let sequences = self.send(vec![self.ready(event.into())?]).await?;
+        let sequences = self.append(vec![self.ready(event.into())?]).await?;
         only(&sequences)
     }
 
@@ -131,7 +131,7 @@ impl Bus {
     /// As [`Bus::publish`].
     pub async fn publish_all(&self, events: Vec<NewEvent>) -> Result<Vec<Sequence>> {
         let events = self.all_ready(events)?;
-        self.send(events).await
+        self.append(events).await
     }
 
     /// Publishes an event in the caller's transaction: it is there if and only if the rest of the transaction is.
@@ -291,7 +291,24 @@ impl Bus {
         self.inner.transport.close().await
     }
 
-    fn admin(&self) -> Admin<'_> {
+    pub(crate) fn transport(&self) -> &dyn Transport {
+        &*self.inner.transport
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.inner.clock
+    }
+
+    pub(crate) fn ids(&self) -> &IdSource {
+        &self.inner.ids
+    }
+
+    /// Where events are asked for by their ids.
+    pub(crate) async fn find(&self, id: EventId) -> Result<Option<Event>> {
+        self.sink().find(id).await
+    }
+
+    pub(crate) fn admin(&self) -> Admin<'_> {
         Admin(&self.inner.company)
     }
 
@@ -317,7 +334,7 @@ impl Bus {
         self.inner.transport.live().close();
     }
 
-    async fn send(&self, events: Vec<NewEvent>) -> Result<Vec<Sequence>> {
+    async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<Sequence>> {
         let begun = self.inner.clock.monotonic();
         let sent = async {
             self.relieved().await?;

@@ -1,4 +1,4 @@
-//! The built-in types of event, in eight families.
+//! The built-in types of event, in nine families.
 //!
 //! A type's topic is its name and then what it is about: `task.failed.reviewer` for a `task.failed` of the agent
 //! `reviewer`. So `task.>` is everything about tasks, `task.failed.>` every failed attempt and `task.*.reviewer` whatever
@@ -66,6 +66,7 @@ pub use self::workflow::{
     WorkflowAnswered, WorkflowAsked, WorkflowCancelled, WorkflowFailed, WorkflowPlanned, WorkflowStarted,
     WorkflowSucceeded,
 };
+pub use crate::message::MessageSent;
 use crate::schema::{EventType, TopicRegistry};
 
 macro_rules! types {
@@ -127,6 +128,7 @@ fn built_in() -> Vec<EventType> {
         GatewayConnected,
         GatewayDisconnected,
         GatewayRefused,
+        MessageSent,
     ]
 }
 

@@ -30,7 +30,7 @@ pub use self::admin::ConsumerInfo;
 pub use self::delivery::Delivery;
 use self::desk::{Desk, Ready, Word};
 use self::driver::Driver;
-pub(crate) use self::state::State;
+pub(crate) use self::state::{Hold, State};
 use self::state::{Member, Outcome, Terms, Verdict};
 use crate::event::Sequence;
 use crate::limits;
@@ -513,6 +513,12 @@ impl Consumer {
     /// Whether an event is ready.
     pub(crate) fn has_ready(&self) -> Result<bool> {
         self.handle.shared.desk.has_ready()
+    }
+
+    /// How many events are ready.
+    #[cfg(test)]
+    pub(crate) fn ready_count(&self) -> usize {
+        self.handle.shared.desk.look_ahead()
     }
 
     /// Returns once an event may be ready, or when none will come any more. It takes none, so that one can wait for several

@@ -79,6 +79,7 @@
 //! | [`limits`] | every bound, with its reason |
 //! | `topic` | [`Topic`], [`Pattern`], [`Patterns`] and [`PatternTrie`] |
 //! | `event` | [`NewEvent`], [`Event`], [`TypedEvent`], and their CloudEvents forms in JSON and over HTTP |
+//! | `message` | [`AgentMessage`], [`NewMessage`] and [`Address`]: events that are addressed to somebody |
 //! | `schema` | [`TopicRegistry`]: which types there are, and what is checked |
 //! | [`catalog`] | the built-in types |
 //! | `log` | the tables |
@@ -90,11 +91,13 @@
 //! | [`telemetry`] | what is counted and measured |
 //! | `consumer` | [`Consumer`] and [`Delivery`] |
 //! | `bus` | [`Bus`] |
+//! | `mailbox` | [`Mailbox`], [`Letter`], [`Bus::send`], [`Bus::request`], [`Bus::message_status`] |
 
 pub mod limits;
 
 mod topic;
 mod event;
+mod message;
 mod schema;
 pub mod catalog;
 mod log;
@@ -106,6 +109,7 @@ mod subscription;
 pub mod telemetry;
 mod consumer;
 mod bus;
+mod mailbox;
 
 pub use hive_errors::{Error, ErrorKind, Result};
 
@@ -117,6 +121,8 @@ pub use self::event::{
 pub use self::history::{Page, Query, Trace, TraceEntry};
 pub use self::live::{Head, Interest, Live};
 pub use self::log::MIGRATIONS;
+pub use self::mailbox::{Letter, Mailbox, MailboxInfo, MessageStatus, OpenMailbox, Receipt, Tracked};
+pub use self::message::{Address, AgentMessage, NewMessage, Priority};
 pub use self::schema::{EventType, EventTypeSpec, SchemaChange, TopicRegistry, Validation};
 pub use self::subscription::{Lag, Subscribe, Subscription};
 pub use self::topic::{Pattern, PatternKey, PatternTrie, Patterns, Topic};

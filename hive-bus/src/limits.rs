@@ -210,3 +210,30 @@ pub const POLICIES_MAX: usize = 64;
 /// Schemas of one version of a type that a database remembers beside each other: programs that each added something the
 /// others do not know. More of them are a sign that nobody agrees on what the type is.
 pub const SCHEMAS_REMEMBERED_MAX: usize = 16;
+
+/// Bytes in the name of an agent or a capability that messages are addressed to: with what stands before it, it makes a topic and
+/// a consumer's name.
+pub const AGENT_BYTES_MAX: usize = 96;
+
+/// Capabilities that one mailbox declares: with its own address, the patterns of its consumers.
+pub const CAPABILITIES_MAX: usize = PATTERNS_MAX - 1;
+
+/// Bytes of JSON in a message's body: an event's data, without what the message says besides.
+pub const BODY_BYTES_MAX: usize = DATA_BYTES_MAX - 4 * 1024;
+
+/// The longest time to live of a message: ten years, beyond which a time is more likely in the wrong unit.
+pub const TTL_MAX: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
+
+/// The most attempts that a message's sender may ask for: more are a loop.
+pub const MESSAGE_ATTEMPTS_MAX: u32 = 1_000;
+
+/// How many letters in a row a mailbox takes from elsewhere while one waits. A quarter of a busy mailbox's time is for what is
+/// less urgent, and nothing waits for longer than this and the number of priorities.
+pub const PASSED_OVER_MAX: u32 = 12;
+
+/// Letters of each priority that a process has in hand for a mailbox unless that says otherwise, begun or not. Agents are slow, and
+/// what one has taken no other gets.
+pub const MAILBOX_PREFETCH_DEFAULT: usize = 16;
+
+/// Names of consumers that are asked for at once when mailboxes are looked through.
+pub const CONSUMERS_PAGE: usize = 256;

@@ -61,7 +61,8 @@ fn every_type_keeps_its_own_rules() {
         GatewayListening,
         GatewayConnected,
         GatewayDisconnected,
-        GatewayRefused
+        GatewayRefused,
+        MessageSent
     );
     let names =
         |registry: &TopicRegistry| -> Vec<String> { registry.types().map(|known| known.name().into()).collect() };
@@ -96,6 +97,9 @@ fn families() {
                 "gateway.disconnected",
                 "gateway.listening",
                 "gateway.refused",
+            ],
+            "message": [
+                "message.sent",
             ],
             "plugin": [
                 "plugin.denied",

@@ -116,14 +116,13 @@ impl Delivery {
 
     /// Says that it could not be handled, and that it was the last time that its sender allows.
     pub(crate) async fn exhaust(self, error: impl fmt::Display) -> Result<()> {
-        let error = error.to_string();
+        let error = Some(error.to_string());
         self.settle(Verdict::Exhausted { error }).await
     }
 
-    /// [`Delivery::exhaust`] without waiting.
-    pub(crate) fn exhaust_unheard(self, error: impl fmt::Display) {
-        let error = error.to_string();
-        self.settle_unheard(Verdict::Exhausted { error });
+    /// Says, without waiting, that it was delivered as often as its sender allows before this time.
+    pub(crate) fn exhaust_unheard(self) {
+        self.settle_unheard(Verdict::Exhausted { error: None });
     }
 
     /// [`Delivery::reject`] without waiting.

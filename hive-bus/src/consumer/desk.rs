@@ -108,6 +108,11 @@ impl Desk {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn look_ahead(&self) -> usize {
+        self.state().ready.len()
+    }
+
     /// The next delivery if one is there.
     pub(super) fn try_next(&self) -> Result<Option<Ready>> {
         let mut state = self.state();

@@ -164,9 +164,9 @@ pub(crate) enum Verdict {
     Rejected {
         error: String,
     },
-    /// It failed, and it was the last time that whoever sent it allows.
+    /// It was delivered as often as whoever sent it allows; how it failed the last time, if that is not told yet.
     Exhausted {
-        error: String,
+        error: Option<String>,
     },
     /// Its time was over before anybody began.
     Expired,
@@ -384,8 +384,10 @@ impl State {
                 self.bury(claim.sequence, DeadReason::Rejected, outcome);
             }
             Verdict::Exhausted { error } => {
-                entry.fail(terms, error);
-                entry.last_words(error);
+                if let Some(error) = error {
+                    entry.fail(terms, error);
+                    entry.last_words(error);
+                }
                 self.bury(claim.sequence, DeadReason::Exhausted, outcome);
             }
             Verdict::Expired => self.bury(claim.sequence, DeadReason::Expired, outcome),

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use hive_core::clock::{Clock, Timestamp};
 use hive_core::db::{Db, Dialect, Snapshot, Tx, Write};
+use hive_core::id::EventId;
 use hive_errors::{Error, ErrorKind, Result};
 
 #[cfg(feature = "postgres")]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hive_bus::{ErrorKind, Lag, Sequence, limits};
+use hive_core::testing::TestDb;
 use tokio::time::timeout;
 
 use crate::{Fixture, event, sequences};
@@ -13,7 +14,7 @@ const LONG: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn publishers_wait_for_who_asks_them_to() {
-    let hive = Fixture::new().await;
+    let hive = Fixture::on(TestDb::sqlite()).await;
     let mut slow = hive.bus.subscribe("*").lag(Lag::Block(3)).await.unwrap();
     for _ in 0..4 {
         hive.publish("a").await;
@@ -53,7 +54,7 @@ async fn publishers_wait_for_who_asks_them_to() {
 
 #[tokio::test]
 async fn who_may_miss_some_is_told_how_many() {
-    let hive = Fixture::new().await;
+    let hive = Fixture::on(TestDb::sqlite()).await;
     let mut fresh = hive.bus.subscribe("a.>").lag(Lag::DropOldest(10)).await.unwrap();
     let topics = ["a.x", "b.x"];
     for number in 0..40 {
@@ -76,7 +77,7 @@ async fn who_may_miss_some_is_told_how_many() {
 
 #[tokio::test]
 async fn who_falls_behind_is_disconnected_and_can_go_on_from_there() {
-    let hive = Fixture::new().await;
+    let hive = Fixture::on(TestDb::sqlite()).await;
     let mut strict = hive.bus.subscribe("*").lag(Lag::Disconnect(2)).await.unwrap();
     for _ in 0..2 {
         hive.publish("a").await;
@@ -97,7 +98,7 @@ async fn who_falls_behind_is_disconnected_and_can_go_on_from_there() {
 
 #[tokio::test]
 async fn a_lag_of_nothing_is_refused() {
-    let hive = Fixture::new().await;
+    let hive = Fixture::on(TestDb::sqlite()).await;
     for lag in [Lag::Block(0), Lag::DropOldest(0), Lag::Disconnect(0)] {
         let error = hive.bus.subscribe("*").lag(lag).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
@@ -106,7 +107,7 @@ async fn a_lag_of_nothing_is_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_blocking_subscriber_gets_everything_from_many_publishers() {
-    let hive = Arc::new(Fixture::new().await);
+    let hive = Arc::new(Fixture::on(TestDb::sqlite()).await);
     let mut slow = hive.bus.subscribe("*").lag(Lag::Block(8)).await.unwrap();
     let publishers: Vec<_> = (0..4)
         .map(|_| {

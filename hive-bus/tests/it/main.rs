@@ -8,6 +8,8 @@ mod consumers;
 mod crash;
 mod history;
 mod lag;
+
+mod messages;
 mod publish;
 mod registry;
 #[cfg(feature = "postgres")]

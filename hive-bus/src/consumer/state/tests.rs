@@ -301,7 +301,7 @@ fn what_its_sender_gives_up_and_what_expires_on_the_desk() {
     log.candidates[1].expires = Some(time(5));
     let taken = take(&mut state, 1, 0, &log, 9);
     assert_eq!((taken[0].expires, taken[1].expires), (None, Some(time(5))));
-    let error = "no".to_owned();
+    let error = Some("no".to_owned());
     let (settled, outcome) = settle(&mut state, 6, &taken[0], &Verdict::Exhausted { error });
     settled.unwrap();
     assert_eq!(
