@@ -191,13 +191,13 @@ pub const SCHEMA_DEPTH_MAX: usize = 64;
 
 /// Steps of one check of data against a schema that came at run time. A step is a value seen by a schema; data of
 /// [`DATA_BYTES_MAX`] has at most 130,000 values, so each may be seen several times, and a schema whose alternatives multiply
-/// costs some 20 ms and no more.
+/// costs some tens of milliseconds and no more.
 pub const CHECK_STEPS_MAX: usize = 1_000_000;
 
 /// How deep a check may nest, in the data and in the schema together: what a thread's stack holds several times over.
 pub const CHECK_DEPTH_MAX: usize = 320;
 
-/// Steps of one comparison of two schemas: far more than those of a large type take, and some 20 ms. Schemas that take more
+/// Steps of one comparison of two schemas: far more than those of a large type take, and some 30 ms. Schemas that take more
 /// count as different.
 pub const COMPARE_STEPS_MAX: usize = 100_000;
 
