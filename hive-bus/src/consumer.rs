@@ -263,10 +263,6 @@ impl Company {
         }
     }
 
-    pub(crate) fn transport(&self) -> &Arc<dyn Transport> {
-        &self.transport
-    }
-
     /// Waits until every member has given back what it had.
     pub(crate) async fn join(&self) {
         // What did not end in time was aborted, and its leases run out.

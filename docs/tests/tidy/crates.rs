@@ -9,6 +9,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("hive-core-bench", &[]),
     ("hive-core-vfs", &[]),
     ("hive-bus", &["hive-errors", "hive-core", "hive-core-bench"]),
+    ("hive-bus-fuzz", &["hive-bus"]),
     (
         "hive-orchestration",
         &["hive-errors", "hive-core", "hive-core-bench", "hive-bus"],

@@ -478,7 +478,12 @@ proptest! {
                                 *ledger.failures.entry(sequence).or_default() += 1;
                                 ledger.with.remove(&sequence);
                             }
-                            _ => {}
+                            Verdict::Rejected { .. }
+                            | Verdict::Exhausted { .. }
+                            | Verdict::Expired
+                            | Verdict::Extended { .. }
+                            | Verdict::Begun
+                            | Verdict::Returned => {}
                         }
                         ledger.dead.retain(|dead, _| !(redriven.contains(dead) && outcome.dead.iter().any(|d| d.sequence.get() == *dead)));
                     }

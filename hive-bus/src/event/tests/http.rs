@@ -253,7 +253,8 @@ fn a_hostile_message_is_refused_with_its_reason() {
     let large = vec![b'1'; limits::CLOUDEVENTS_BYTES_MAX + 1];
     let good = || FOREIGN.to_vec();
     let and = |more: &[(&'static str, &'static str)]| [FOREIGN, more].concat();
-    let cases: Vec<(Vec<(&str, &str)>, &[u8])> = vec![
+    type Headers<'a> = Vec<(&'a str, &'a str)>;
+    let cases: Vec<(Headers<'_>, &[u8])> = vec![
         (vec![], b"{}"),
         (vec![("content-type", "application/json")], b"{}"),
         (vec![("content-type", "application/cloudevents+json")], b"{}"),
