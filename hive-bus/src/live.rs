@@ -5,6 +5,7 @@ mod tests;
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -40,6 +41,8 @@ struct Inner {
     interests: Mutex<PatternTrie<Arc<Bell>>>,
     /// How many interests there are, for publishers to see without a lock.
     watchers: AtomicUsize,
+    /// Told when the first of them comes.
+    watched: Notify,
     /// Who waits for a change of a group's state, by the group's name.
     groups: Mutex<HashMap<String, Vec<Arc<Bell>>>>,
     dispatcher: Mutex<Option<JoinHandle<()>>>,
@@ -78,6 +81,7 @@ impl Live {
                 recent: Recent::default(),
                 interests: Mutex::default(),
                 watchers: AtomicUsize::new(0),
+                watched: Notify::new(),
                 groups: Mutex::default(),
                 dispatcher: Mutex::default(),
             }),
@@ -97,6 +101,23 @@ impl Live {
     /// Whether somebody waits for events, so that it is worth keeping them at hand.
     pub fn is_watched(&self) -> bool {
         self.inner.watchers.load(Ordering::Acquire) > 0
+    }
+
+    /// Returns once somebody waits for events, for transports that ask a server only while somebody does.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped.
+    pub async fn watched(&self) {
+        let mut watched = pin!(self.inner.watched.notified());
+        loop {
+            // From here on it is told, so whoever comes after the look below is not missed.
+            watched.as_mut().enable();
+            if self.is_watched() {
+                return;
+            }
+            watched.as_mut().await;
+            watched.set(self.inner.watched.notified());
+        }
     }
 
     /// These events are settled, in the order of their sequences, and nothing else lies between `after` and `reached`.
@@ -142,7 +163,9 @@ impl Live {
             .map(|pattern| interests.insert(pattern, Arc::clone(&bell)))
             .collect();
         drop(interests);
-        self.inner.watchers.fetch_add(1, Ordering::AcqRel);
+        if self.inner.watchers.fetch_add(1, Ordering::AcqRel) == 0 {
+            self.inner.watched.notify_waiters();
+        }
         if let Some(group) = group {
             let mut groups = self.groups();
             groups.entry(group.to_owned()).or_default().push(Arc::clone(&bell));

@@ -172,3 +172,22 @@ proptest! {
         }
     }
 }
+
+#[tokio::test]
+async fn it_is_known_when_somebody_begins_to_wait() {
+    let live = Live::new(Sequence::START);
+    for _ in 0..2 {
+        let (waiting, told) = (live.clone(), tokio::sync::oneshot::channel());
+        let watching = tokio::spawn(async move {
+            waiting.watched().await;
+            told.0.send(()).unwrap();
+        });
+        tokio::task::yield_now().await;
+        assert!(!watching.is_finished());
+        let interest = live.interest(&Pattern::ALL.into(), None);
+        told.1.await.unwrap();
+        // And whoever asks while somebody waits.
+        live.watched().await;
+        drop(interest);
+    }
+}
