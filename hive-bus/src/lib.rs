@@ -68,6 +68,7 @@
 //! None is on by default.
 //!
 //! - `postgres`: the bus on a PostgreSQL server that several processes share.
+//! - `nats`: [`transport`] gains `transport::nats::Nats`, a stream of NATS JetStream.
 //! - `test-util`: the suite that every transport passes, for transports of your own.
 //!
 //! # Modules

@@ -131,6 +131,80 @@ pub const MEMORY_EVENTS_MAX: usize = 100_000;
 /// Bytes of events that the transport in memory keeps.
 pub const MEMORY_BYTES_MAX: usize = 256 * 1024 * 1024;
 
+/// Bytes in the name of a NATS stream: it stands in every acknowledgement.
+pub const NATS_NAME_BYTES_MAX: usize = 64;
+
+/// How long a NATS server knows the ids of what was published, unless told otherwise: its own default, and longer than whoever
+/// had no answer takes to publish again.
+pub const NATS_DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
+
+/// How long connecting to a NATS server may take: a server of another continent included, with TLS.
+pub const NATS_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long a call to a NATS server may take, all attempts included: a server that is started again is back by then.
+pub const NATS_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Bytes of events that may wait for a NATS server's acknowledgement: tens of thousands of ordinary ones, far more than a round
+/// trip needs to be filled.
+pub const NATS_IN_FLIGHT_BYTES: usize = 8 * 1024 * 1024;
+
+/// Messages that may wait for a NATS server's acknowledgement: those of [`NATS_IN_FLIGHT_BYTES`] and the ones that nobody waits
+/// for any more.
+pub const NATS_IN_FLIGHT_EVENTS: usize = 64 * 1024;
+
+/// Bytes of messages that are sent to a NATS server before the first acknowledgement is waited for.
+pub const NATS_PART_BYTES_MAX: usize = 1024 * 1024;
+
+/// About the bytes of a message's headers and of what its acknowledgement goes to.
+pub const NATS_HEADER_BYTES: usize = 200;
+
+/// Messages that are sent at once at least, after one was refused because another process's came in between.
+pub const NATS_CHAIN_MIN: usize = 16;
+
+/// Requests to a NATS server for single messages that are under way at once, of one call.
+pub const NATS_REQUESTS: usize = 64;
+
+/// Failures in a row after which calls to a NATS server are refused at once.
+pub const NATS_FAILURES: u32 = 5;
+
+/// For how long they are.
+pub const NATS_PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest wait after the first failure of a call to a NATS server: most have to do with a connection that is made anew.
+pub const NATS_BACKOFF: Duration = Duration::from_millis(50);
+
+/// The longest wait between two attempts.
+pub const NATS_BACKOFF_MAX: Duration = Duration::from_secs(2);
+
+/// How long a connection to a NATS server is idle before it is asked whether it is one; after three that were not answered it is
+/// given up.
+pub const NATS_PING: Duration = Duration::from_secs(10);
+
+/// How often a NATS server says that there is nothing new, to a process in which somebody waits.
+pub const NATS_HEARTBEAT: Duration = Duration::from_secs(2);
+
+/// How long it may be silent before it is taken to be gone: two heartbeats may be late.
+pub const NATS_HEARTBEATS_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Events that a follower who lost the connection is sent one by one; where more have come meanwhile, everybody reads for
+/// themselves.
+pub const NATS_FOLLOW_BEHIND: u64 = 1_024;
+
+/// How long a NATS server keeps a reader that is not asked for anything.
+pub const NATS_READER_IDLE: Duration = Duration::from_secs(20);
+
+/// Readers that are kept for the next page: one for each subscription of a busy process that catches up.
+pub const NATS_READERS_MAX: usize = 16;
+
+/// How many sequences a reader may be behind a cursor and still be used for it: a page is read faster than another is made.
+pub const NATS_READER_BEHIND: u64 = 256;
+
+/// How long a reader waits for a NATS server to say that it has nothing. Then the stream is asked in another way.
+pub const NATS_SILENCE: Duration = Duration::from_secs(2);
+
+/// Messages that one read of a NATS stream looks at: some 50 ms.
+pub const NATS_LOOKS_MAX: usize = 10_000;
+
 /// How long a publisher waits for subscriptions that ask it to before it is told that they do not keep up.
 pub const PUBLISH_TIMEOUT: Duration = Duration::from_secs(30);
 

@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | [`Database`] | the table of events, on SQLite or PostgreSQL | a loss of power |
 //! | [`Memory`] | memory | nothing: it is for tests, and for what may go with the process |
+//! | `nats::Nats` (feature `nats`) | a stream of NATS JetStream | the server's process; a machine, where several keep it |
 //!
 //! What an adapter has to do is what the suite in `conformance` (feature `test-util`) asks of it.
 
@@ -16,6 +17,8 @@ pub mod conformance;
 mod database;
 mod letter;
 mod memory;
+#[cfg(feature = "nats")]
+pub mod nats;
 
 use std::fmt;
 

@@ -106,9 +106,11 @@ pub(super) fn attributes(event: &Event) -> Vec<(&str, ExtensionValue)> {
     set("time", Some(event.time().to_string().into()));
     set("datacontenttype", event.content_type().map(ExtensionValue::from));
     set("dataschema", event.data_schema().map(ExtensionValue::from));
-    let sequence = format!("{:0SEQUENCE_DIGITS$}", event.sequence().get());
+    // One that is in no log yet has none.
+    let sequence = Some(event.sequence()).filter(|sequence| *sequence > Sequence::START);
+    let sequence = sequence.map(|sequence| format!("{:0SEQUENCE_DIGITS$}", sequence.get()));
     let place = if foreign.is_some() { HIVE_SEQUENCE } else { "sequence" };
-    set(place, Some(sequence.into()));
+    set(place, sequence.map(ExtensionValue::from));
     let own = foreign.is_none();
     let tenant = Some(tenant.as_ref()).filter(|tenant| own || *tenant != TENANT_DEFAULT);
     set("tenant", tenant.map(ExtensionValue::from));

@@ -10,6 +10,8 @@ mod history;
 mod lag;
 
 mod messages;
+#[cfg(feature = "nats")]
+mod nats;
 mod publish;
 mod registry;
 #[cfg(feature = "postgres")]
