@@ -46,6 +46,7 @@
 //! - `postgres`: [`db`] gains `Options::postgres`, a server that many processes share in place of a file.
 //! - `cache`: the module `cache`, in memory.
 //! - `redis`: `cache` gains `cache::redis::Redis`, a store that processes share. Turns on `cache`.
+//! - `redis-link`: the module `redis`, the way to a Redis server, for what is built on one.
 //! - `claude`: [`model`] gains `model::claude::Claude`, the Claude command line as a model (on Unix, where process groups are).
 //! - `test-util`: `testing`, private servers for tests and networks that fail on request (on Unix).
 //!
@@ -66,6 +67,7 @@
 //! | [`config`] | [`Loader`](config::Loader): defaults, files, environment and code in layers; [`Secret`](config::Secret) |
 //! | [`flags`] | [`Flags`](flags::Flags): switches that can be turned at run time |
 //! | [`shutdown`] | [`Shutdown`](shutdown::Shutdown) and [`TaskSet`](shutdown::TaskSet): stopping in good order |
+//! | `redis` | `Link`: the way to a Redis server; with the feature `redis-link` |
 //! | `cache` | `Cache`: what was expensive to find out, kept for a while; with the feature `cache` |
 //! | [`model`] | [`Model`](model::Model): language models as a port |
 //! | `testing` | with the feature `test-util`: servers for tests, gone when the test is |
@@ -93,6 +95,9 @@ pub mod config;
 pub mod flags;
 
 pub mod shutdown;
+
+#[cfg(feature = "redis-link")]
+pub mod redis;
 
 #[cfg(feature = "cache")]
 pub mod cache;

@@ -307,33 +307,40 @@ pub const CACHE_OWED_MAX: usize = 10_000;
 /// How many of those keys one call removes: a few kilobytes, which a server does in well under a millisecond.
 pub const CACHE_REPAY_BATCH: usize = 100;
 
-/// Connections to a Redis server unless set. One carries 200,000 calls a second; the second goes on when a large value
-/// blocks the first.
-pub const CACHE_REDIS_CONNECTIONS: usize = 2;
+/// Connections of a link to a Redis server unless set. One carries 200,000 calls a second; the second goes on when a large
+/// value blocks the first.
+pub const REDIS_CONNECTIONS: usize = 2;
 
-/// The most connections to a Redis server that can be asked for: a fleet of a hundred processes still stays below the
-/// server's usual limit of 10,000.
-pub const CACHE_REDIS_CONNECTIONS_MAX: usize = 16;
+/// Calls under way on one connection to a Redis server before the next is made, unless set: whoever finds all of them busy
+/// takes a free way while there may be one.
+pub const REDIS_CROWD: usize = 1;
 
 /// How long connecting to a Redis server may take unless set.
-pub const CACHE_REDIS_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+pub const REDIS_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long a call to a Redis server may take unless set: 250 ms, a thousand times what it usually does.
-pub const CACHE_REDIS_COMMAND_TIMEOUT: Duration = Duration::from_millis(250);
+/// How long a call to a Redis server may take unless set: a thousand times what a large one usually does.
+pub const REDIS_COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What part of its time a call to a Redis server that is given up must have had to count as a failure: a tenth, a hundred
 /// times what a call usually takes.
-pub const CACHE_REDIS_PATIENCE: u32 = 10;
+pub const REDIS_PATIENCE: u32 = 10;
 
-/// Calls to a Redis server under way at once; more wait for their turn within their time.
-pub const CACHE_REDIS_IN_FLIGHT: usize = 1_024;
+/// Calls to a Redis server under way at once unless set; more wait for their turn within their time.
+pub const REDIS_IN_FLIGHT: usize = 1_024;
 
-/// After how many failures in a row a Redis server is left alone for [`CACHE_REDIS_PAUSE`], unless set.
-pub const CACHE_REDIS_FAILURES: u32 = 3;
+/// After how many failures in a row a Redis server is left alone for [`REDIS_PAUSE`], unless set.
+pub const REDIS_FAILURES: u32 = 3;
 
 /// How long a Redis server that failed is left alone, unless set: 1 s. A probe costs one caller some milliseconds, and a
 /// restart takes about that long.
-pub const CACHE_REDIS_PAUSE: Duration = Duration::from_secs(1);
+pub const REDIS_PAUSE: Duration = Duration::from_secs(1);
 
 /// The longest wait between two attempts to connect to a Redis server, unless set.
-pub const CACHE_REDIS_BACKOFF_MAX: Duration = Duration::from_secs(5);
+pub const REDIS_BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// The most connections of a cache to a Redis server that can be asked for: a fleet of a hundred processes still stays below
+/// the server's usual limit of 10,000.
+pub const CACHE_REDIS_CONNECTIONS_MAX: usize = 16;
+
+/// How long a cache's call to a Redis server may take unless set: 250 ms, a thousand times what it usually does.
+pub const CACHE_REDIS_COMMAND_TIMEOUT: Duration = Duration::from_millis(250);

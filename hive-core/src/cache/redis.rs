@@ -13,10 +13,7 @@
 //! # When the server is away
 //!
 //! Nothing connects before the first call, and a process starts without its server. A call waits for [connecting] and for
-//! the [answer] up to a limit each. A connection that breaks or does not answer in time is given up; a call that met one that had
-//! been closed since is made once more on a new one. After a failed attempt to connect the next one waits, longer each time
-//! and for a random part of it, so that the processes of a fleet do not come back together. After some failures
-//! in a row a breaker refuses calls at once and lets one through now and then to find out.
+//! the [answer] up to a limit each; how connections come and go, [`redis`](crate::redis) says.
 //!
 //! # What it asks of the server
 //!
@@ -28,9 +25,7 @@
 //! [connecting]: Options::connect_timeout
 //! [answer]: Options::command_timeout
 
-mod link;
 mod options;
-mod refusal;
 
 #[cfg(test)]
 mod tests;
@@ -39,14 +34,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::{Cmd, FromRedisValue, cmd, from_redis_value, pipe};
+use ::redis::{cmd, pipe};
 use async_trait::async_trait;
-use hive_errors::Result;
+use hive_errors::{Error, Result};
 
 use super::{Found, Store, check_key, check_value, lifetime};
-use link::Link;
+use crate::redis::{Answers, Call, Link};
 pub use options::Options;
-use refusal::{Answer, Call, refused, short_of_answers, unreadable};
 
 /// Values on a Redis server. Cheap to clone; clones share their connections.
 ///
@@ -68,7 +62,7 @@ impl Redis {
         Ok(Self {
             prefix: options.prefix.as_str().into(),
             value_bytes_max: options.value_bytes_max,
-            link: Arc::new(Link::new(options)?),
+            link: Arc::new(Link::new(options.link)?),
         })
     }
 
@@ -81,7 +75,7 @@ impl Redis {
     /// # Cancel safety
     /// Nothing is lost when the future is dropped.
     pub async fn ping(&self) -> Result<()> {
-        self.one(cmd("PING")).await
+        self.call(Call::One(cmd("PING"))).await.map(drop)
     }
 
     fn key(&self, key: &str) -> Result<String> {
@@ -89,15 +83,18 @@ impl Redis {
         Ok(format!("{}{key}", self.prefix))
     }
 
-    async fn one(&self, command: Cmd) -> Result<()> {
-        self.link.call(&Call::One(command)).await.map(drop)
+    async fn call(&self, call: Call) -> Result<Answers> {
+        self.link.call(&call).await.map_err(advised)
     }
 }
 
-/// The next answer, as a `T`.
-fn next<T: FromRedisValue>(answers: &mut impl Iterator<Item = Answer>) -> Result<T> {
-    let answer = answers.next().ok_or_else(short_of_answers)?;
-    from_redis_value(answer.map_err(refused)?).map_err(unreadable)
+/// The error with what to do about it where the server holds a cache.
+fn advised(error: Error) -> Error {
+    match error.field("code") {
+        Some("OOM") => error.with_hint("raise its maxmemory, or set an eviction policy such as allkeys-lru"),
+        Some("WRONGTYPE") => error.with_hint("give the cache a prefix of its own on this server"),
+        _ => error,
+    }
 }
 
 #[async_trait]
@@ -111,9 +108,9 @@ impl Store for Redis {
         // The time first: what is put there in between then gets the old value's time, which is shorter or none at all.
         let mut commands = pipe();
         commands.cmd("PTTL").arg(&key).cmd("GET").arg(&key).ignore_errors();
-        let mut answers = self.link.call(&Call::Several(commands)).await?.into_iter();
-        let left: i64 = next(&mut answers)?;
-        let Some(value) = next::<Option<Vec<u8>>>(&mut answers)? else {
+        let mut answers = self.call(Call::Several(commands)).await?;
+        let left: i64 = answers.take().map_err(advised)?;
+        let Some(value) = answers.take::<Option<Vec<u8>>>().map_err(advised)? else {
             return Ok(None);
         };
         check_value(value.len(), self.value_bytes_max)?;
@@ -131,7 +128,7 @@ impl Store for Redis {
         let mut command = cmd("SET");
         let millis = lifetime(ttl).as_millis().to_string();
         command.arg(key).arg(&*value).arg("PX").arg(millis);
-        self.one(command).await
+        self.call(Call::One(command)).await.map(drop)
     }
 
     async fn remove(&self, keys: &[&str]) -> Result<()> {
@@ -142,7 +139,7 @@ impl Store for Redis {
         for key in keys {
             command.arg(self.key(key)?);
         }
-        self.one(command).await
+        self.call(Call::One(command)).await.map(drop)
     }
 }
 

@@ -7,3 +7,5 @@ mod database;
 #[cfg(all(feature = "test-util", unix))]
 mod kit;
 mod lease;
+#[cfg(all(feature = "redis-link", feature = "test-util", unix))]
+mod redis;

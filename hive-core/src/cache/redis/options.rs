@@ -4,28 +4,19 @@ use std::time::Duration;
 
 use hive_errors::{BreakerPolicy, RetryPolicy};
 
-use crate::clock::{Clock, SystemClock};
+use crate::clock::Clock;
 use crate::limits::{
-    CACHE_REDIS_BACKOFF_MAX, CACHE_REDIS_COMMAND_TIMEOUT, CACHE_REDIS_CONNECT_TIMEOUT, CACHE_REDIS_CONNECTIONS,
-    CACHE_REDIS_CONNECTIONS_MAX, CACHE_REDIS_FAILURES, CACHE_REDIS_PAUSE, CACHE_VALUE_BYTES_DEFAULT,
-    CACHE_VALUE_BYTES_MAX,
+    CACHE_REDIS_COMMAND_TIMEOUT, CACHE_REDIS_CONNECTIONS_MAX, CACHE_VALUE_BYTES_DEFAULT, CACHE_VALUE_BYTES_MAX,
 };
-use crate::rng::{Rng, SystemRng};
+use crate::redis::LinkOptions;
+use crate::rng::Rng;
 
 /// How a [`Redis`](super::Redis) reaches its server.
 #[derive(Clone)]
 pub struct Options {
-    pub(super) url: String,
-    pub(super) certificate: Option<Vec<u8>>,
+    pub(super) link: LinkOptions,
     pub(super) prefix: String,
     pub(super) value_bytes_max: usize,
-    pub(super) connections: usize,
-    pub(super) connect_timeout: Duration,
-    pub(super) command_timeout: Duration,
-    pub(super) breaker: BreakerPolicy,
-    pub(super) backoff: RetryPolicy,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) rng: Arc<dyn Rng>,
 }
 
 impl Options {
@@ -34,26 +25,19 @@ impl Options {
     /// TLS trusts what the operating system trusts, or [`Options::certificate`] in its place. Its cryptography is the one that
     /// the process has chosen as rustls's default; when none is chosen yet, ring becomes it.
     pub fn new(url: impl Into<String>) -> Self {
+        let mut link = LinkOptions::new(url);
+        link.command_timeout = CACHE_REDIS_COMMAND_TIMEOUT;
         Self {
-            url: url.into(),
-            certificate: None,
+            link,
             prefix: "hive:".to_owned(),
             value_bytes_max: CACHE_VALUE_BYTES_DEFAULT,
-            connections: CACHE_REDIS_CONNECTIONS,
-            connect_timeout: CACHE_REDIS_CONNECT_TIMEOUT,
-            command_timeout: CACHE_REDIS_COMMAND_TIMEOUT,
-            breaker: BreakerPolicy::new(CACHE_REDIS_FAILURES, CACHE_REDIS_PAUSE),
-            // Attempts without end: a server that was away for a day is asked for again, too.
-            backoff: RetryPolicy::exponential(u32::MAX).with_cap(CACHE_REDIS_BACKOFF_MAX),
-            clock: Arc::new(SystemClock),
-            rng: Arc::new(SystemRng),
         }
     }
 
     /// The certificate that TLS trusts, in PEM form, in place of the operating system's.
     #[must_use]
     pub fn certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.certificate = Some(pem.into());
+        self.link.certificate = Some(pem.into());
         self
     }
 
@@ -75,14 +59,14 @@ impl Options {
     /// waiting for each other's answers.
     #[must_use]
     pub fn connections(mut self, count: usize) -> Self {
-        self.connections = count.clamp(1, CACHE_REDIS_CONNECTIONS_MAX);
+        self.link.connections = count.clamp(1, CACHE_REDIS_CONNECTIONS_MAX);
         self
     }
 
     /// How long connecting may take, TLS and password included; 1 s unless set.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
+        self.link.connect_timeout = timeout;
         self
     }
 
@@ -90,14 +74,14 @@ impl Options {
     /// what the source takes.
     #[must_use]
     pub fn command_timeout(mut self, timeout: Duration) -> Self {
-        self.command_timeout = timeout;
+        self.link.command_timeout = timeout;
         self
     }
 
     /// When calls are refused at once; after 3 failures in a row for 1 s unless set.
     #[must_use]
     pub fn breaker(mut self, policy: BreakerPolicy) -> Self {
-        self.breaker = policy;
+        self.link.breaker = policy;
         self
     }
 
@@ -105,21 +89,21 @@ impl Options {
     /// unless set. Its number of attempts does not count: there is always a next one.
     #[must_use]
     pub fn backoff(mut self, policy: RetryPolicy) -> Self {
-        self.backoff = policy.with_attempts(u32::MAX);
+        self.link.backoff = policy.with_attempts(u32::MAX);
         self
     }
 
     /// The clock of all limits; the system's unless set.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
+        self.link.clock = clock;
         self
     }
 
     /// Where the random part of the backoff comes from; the system unless set.
     #[must_use]
     pub fn rng(mut self, rng: Arc<dyn Rng>) -> Self {
-        self.rng = rng;
+        self.link.rng = rng;
         self
     }
 }
@@ -129,9 +113,7 @@ impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
             .field("prefix", &self.prefix)
-            .field("connections", &self.connections)
-            .field("connect_timeout", &self.connect_timeout)
-            .field("command_timeout", &self.command_timeout)
+            .field("link", &self.link)
             .finish_non_exhaustive()
     }
 }

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use super::{Options, Redis};
 use crate::cache::Store;
 use crate::clock::{ManualClock, Timestamp};
-use crate::limits::CACHE_REDIS_PATIENCE;
+use crate::limits::REDIS_PATIENCE;
 
 const CONNECT: Duration = Duration::from_secs(1);
 const COMMAND: Duration = Duration::from_millis(250);
@@ -81,7 +81,7 @@ async fn give_up(store: &Redis, clock: &ManualClock, after: Duration) {
 async fn who_gives_up_at_once_says_nothing_about_the_server() {
     let (_listener, store, clock) = silent(1).await;
     for _ in 0..100 {
-        give_up(&store, &clock, COMMAND / CACHE_REDIS_PATIENCE - Duration::from_nanos(1)).await;
+        give_up(&store, &clock, COMMAND / REDIS_PATIENCE - Duration::from_nanos(1)).await;
     }
     assert_eq!(run_out(&store, &clock).await, ErrorKind::Timeout, "it is still asked");
 }
@@ -89,7 +89,7 @@ async fn who_gives_up_at_once_says_nothing_about_the_server() {
 #[tokio::test]
 async fn who_gives_up_after_a_while_does() {
     let (_listener, store, clock) = silent(1).await;
-    give_up(&store, &clock, COMMAND / CACHE_REDIS_PATIENCE).await;
+    give_up(&store, &clock, COMMAND / REDIS_PATIENCE).await;
     assert_eq!(store.get("key").await.unwrap_err().kind(), ErrorKind::BreakerOpen);
 }
 

@@ -1,12 +1,22 @@
 //! What the server or the way to it says when something fails, in the words of this house.
 
+use std::sync::Arc;
+use std::vec::IntoIter;
+
 use ::redis::aio::MultiplexedConnection;
-use ::redis::{Cmd, ErrorKind as Theirs, ParsingError, Pipeline, RedisError, RedisResult, ServerErrorKind, Value};
-use hive_errors::{Error, ErrorKind};
+use ::redis::{
+    Cmd, ErrorKind as Theirs, FromRedisValue, ParsingError, Pipeline, RedisError, RedisResult, ServerErrorKind, Value,
+    from_redis_value,
+};
+use hive_errors::{Error, ErrorKind, Result};
 
 /// What the server is asked for. All of it may be asked for twice.
-pub(super) enum Call {
+#[derive(Clone, Debug)]
+pub enum Call {
+    /// One command, which has one answer.
     One(Cmd),
+    /// Several in one go, with an answer each. With [`Pipeline::ignore_errors`], what the server refuses is refused where its
+    /// answer is taken, and otherwise refuses the whole call.
     Several(Pipeline),
 }
 
@@ -27,6 +37,36 @@ impl Call {
                 }
             }
         }
+    }
+}
+
+/// What a server said to a [`Call`], to be taken in the order of its commands.
+#[derive(Debug)]
+pub struct Answers {
+    answers: IntoIter<Answer>,
+    server: Arc<str>,
+}
+
+impl Answers {
+    pub(super) fn new(answers: Vec<Answer>, server: Arc<str>) -> Self {
+        Self {
+            answers: answers.into_iter(),
+            server,
+        }
+    }
+
+    /// The next answer, as a `T`.
+    ///
+    /// # Errors
+    /// What the server refused this command with, as [`Link::call`](super::Link::call) says it; `storage` when the answer is
+    /// missing or no `T`.
+    pub fn take<T: FromRedisValue>(&mut self) -> Result<T> {
+        let taken = match self.answers.next() {
+            Some(Ok(value)) => from_redis_value(value).map_err(unreadable),
+            Some(Err(error)) => Err(refused(error)),
+            None => Err(short_of_answers()),
+        };
+        taken.map_err(|error| error.with("server", &self.server))
     }
 }
 
@@ -89,9 +129,11 @@ pub(super) fn refused(error: RedisError) -> Error {
                 .with_hint("correct the address or the certificate")
         }
         (_, Some("OOM")) => Error::new(ErrorKind::Overloaded, "the redis server has no room left")
-            .with_hint("raise its maxmemory, or set an eviction policy such as allkeys-lru"),
-        (_, Some("WRONGTYPE")) => Error::new(ErrorKind::Conflict, "the key holds something that is no cache's value")
-            .with_hint("give the cache a prefix of its own on this server"),
+            .with_hint("raise its maxmemory, or keep less there"),
+        (_, Some("WRONGTYPE")) => Error::new(ErrorKind::Conflict, "a key on the redis server holds something else")
+            .with_hint("use a prefix of your own on this server"),
+        (_, Some("MISCONF")) => Error::new(ErrorKind::Storage, "the redis server cannot write to its disk")
+            .with_hint("look at the room on its disk and at its log; it takes writes again by itself"),
         _ => Error::new(ErrorKind::Storage, "the redis server did not serve the call")
             .with_hint("look at the cause below, then at the server and the way to it"),
     };
@@ -102,7 +144,7 @@ pub(super) fn refused(error: RedisError) -> Error {
     told.with_source(error)
 }
 
-pub(super) fn unreadable(error: ParsingError) -> Error {
+fn unreadable(error: ParsingError) -> Error {
     Error::new(
         ErrorKind::Storage,
         "the redis server's answer is of another type than expected",
@@ -111,7 +153,7 @@ pub(super) fn unreadable(error: ParsingError) -> Error {
     .with_source(error)
 }
 
-pub(super) fn short_of_answers() -> Error {
+fn short_of_answers() -> Error {
     Error::new(
         ErrorKind::Storage,
         "the redis server gave fewer answers than it was asked for",

@@ -1,7 +1,7 @@
 //! The way to the server: connections, limits, breaker and backoff.
 
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,17 +10,22 @@ use ::redis::{AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo,
 use hive_errors::{BreakerGuard, BreakerState, CircuitBreaker, Error, ErrorKind, Result, RetryPolicy};
 use tokio::sync::Semaphore;
 
-use super::Options;
-use super::refusal::{Answer, Call, Verdict, refused, verdict};
+use super::LinkOptions;
+use super::refusal::{Answer, Answers, Call, Verdict, refused, verdict};
 use crate::clock::{Clock, timeout};
-use crate::limits::{CACHE_REDIS_IN_FLIGHT, CACHE_REDIS_PATIENCE};
+use crate::limits::REDIS_PATIENCE;
 use crate::rng::Rng;
 
-pub(super) struct Link {
+/// The way to one server. See [the module](super).
+///
+/// The client library runs one task per connection on the runtime of the call that made it; the task ends with the connection,
+/// at the latest when the link is dropped.
+pub struct Link {
     client: Client,
+    /// Its host and port, for errors; never the password.
+    server: Arc<str>,
     lines: Box<[Line]>,
-    next: AtomicUsize,
-    /// Bounds the calls under way, and with them what a stalled server makes this process hold.
+    crowd: usize,
     in_flight: Semaphore,
     breaker: CircuitBreaker,
     backoff: RetryPolicy,
@@ -28,6 +33,7 @@ pub(super) struct Link {
     command_timeout: Duration,
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
+    closed: AtomicBool,
 }
 
 /// One place for a connection.
@@ -36,6 +42,8 @@ struct Line {
     state: Mutex<State>,
     /// Held by whoever connects.
     connecting: tokio::sync::Mutex<()>,
+    /// The calls that have chosen it and are under way.
+    load: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -66,24 +74,92 @@ enum Failed {
 }
 
 impl Link {
-    pub(super) fn new(options: Options) -> Result<Self> {
+    /// The way to this server. Does not connect yet.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] when the address is not one of a Redis server.
+    pub fn new(options: LinkOptions) -> Result<Self> {
         let client = client(&options)?;
         Ok(Self {
+            server: client.get_connection_info().addr().to_string().into(),
             client,
             lines: (0..options.connections.max(1)).map(|_| Line::default()).collect(),
-            next: AtomicUsize::new(0),
-            in_flight: Semaphore::new(CACHE_REDIS_IN_FLIGHT),
+            crowd: options.crowd.max(1),
+            in_flight: Semaphore::new(options.in_flight.clamp(1, Semaphore::MAX_PERMITS)),
             breaker: CircuitBreaker::new("redis", options.breaker),
-            backoff: options.backoff,
+            backoff: options.backoff.with_attempts(u32::MAX),
             connect_timeout: options.connect_timeout,
             command_timeout: options.command_timeout,
             clock: options.clock,
             rng: options.rng,
+            closed: AtomicBool::new(false),
         })
     }
 
-    /// Makes the call unless the breaker is open.
-    pub(super) async fn call(&self, call: &Call) -> Result<Vec<Answer>> {
+    /// Host and port of the server, without user and password.
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// Makes the call unless the breaker is open. It may be made twice, when the first way to the server turns out to be
+    /// closed.
+    ///
+    /// # Errors
+    /// Each names the server, and what it answered as the field `code` if it did: `timeout` when it does not answer in time;
+    /// `breaker-open` while it is left alone; `config` when it refuses user, password or command; `overloaded` when it has no
+    /// room left; `conflict` when a key holds something of another kind; `shutting-down` after [`Link::close`]; `storage` for
+    /// everything else.
+    ///
+    /// # Cancel safety
+    /// Dropped, the call may or may not have been made.
+    pub async fn call(&self, call: &Call) -> Result<Answers> {
+        let answers = self.called(call).await.map_err(|error| self.named(error))?;
+        Ok(Answers::new(answers, Arc::clone(&self.server)))
+    }
+
+    /// A connection beside those of the calls, for commands that wait at the server for longer than a call may take. How long
+    /// it waits for an answer is up to whoever has it.
+    ///
+    /// # Errors
+    /// As [`Link::call`]; the breaker has no part in it.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped.
+    pub async fn apart(&self) -> Result<MultiplexedConnection> {
+        let connected = async {
+            self.open()?;
+            timeout(&*self.clock, self.connect_timeout, self.connect())
+                .await
+                .map_err(|_| self.late("a connection"))?
+                .map_err(refused)
+        };
+        connected.await.map_err(|error| self.named(error))
+    }
+
+    /// Lets go of all connections and refuses calls from now on. Calls under way are answered.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        for line in &self.lines {
+            line.state().connection = None;
+        }
+    }
+
+    fn open(&self) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::new(
+                ErrorKind::ShuttingDown,
+                "the way to the redis server is closed",
+            ));
+        }
+        Ok(())
+    }
+
+    fn named(&self, error: Error) -> Error {
+        error.with("server", &self.server)
+    }
+
+    async fn called(&self, call: &Call) -> Result<Vec<Answer>> {
+        self.open()?;
         let verdict = Leave {
             guard: Some(self.breaker.acquire(self.clock.monotonic())?),
             begun: self.clock.monotonic(),
@@ -115,8 +191,19 @@ impl Link {
     }
 
     async fn attempt(&self, call: &Call) -> Result<Vec<Answer>, Failed> {
-        let line = self.line()?;
-        let mut connection = self.connection(line).await?;
+        let mut line = self.line()?;
+        let _load = Load::on(line);
+        let mut connection = match self.connection(line).await {
+            Ok(connection) => connection,
+            // Where a further connection is not to be had, those that are there have to do.
+            Err(failed) => match self.connected() {
+                Some(found) => {
+                    line = found.0;
+                    found.1
+                }
+                None => return Err(failed),
+            },
+        };
         loop {
             match timeout(&*self.clock, self.command_timeout, call.make(&mut connection.inner)).await {
                 Ok(Ok(answers)) => return Ok(answers),
@@ -145,17 +232,25 @@ impl Link {
         }
     }
 
-    /// The next line in turn that has a connection or may make one at once.
+    /// The first line that is of use at once and not crowded, so that few connections serve few callers; else the one with
+    /// the fewest calls.
     fn line(&self) -> Result<&Line, Failed> {
-        let count = self.lines.len().max(1);
-        let first = self.next.fetch_add(1, Ordering::Relaxed);
         let now = self.clock.monotonic();
-        let mut turns = (0..count).filter_map(|step| self.lines.get(first.wrapping_add(step) % count));
-        let ready = turns.find(|line| line.is_ready(now));
-        // With none ready, wait for one who connects, or be told how long connecting is put off.
-        ready
-            .or(self.lines.get(first % count))
+        let load = |line: &&Line| line.load.load(Ordering::Relaxed);
+        let of_use = || self.lines.iter().filter(|line| line.is_of_use(now));
+        of_use()
+            .find(|line| load(line) < self.crowd)
+            .or_else(|| of_use().min_by_key(load))
+            // With none of use, be told how long connecting is put off.
+            .or(self.lines.first())
             .ok_or_else(|| Failed::NotTried(Error::new(ErrorKind::Internal, "there is no connection to choose from")))
+    }
+
+    /// The connection with the fewest calls.
+    fn connected(&self) -> Option<(&Line, Connection)> {
+        let lines = self.lines.iter();
+        let connected = lines.filter_map(|line| Some((line, line.state().current()?)));
+        connected.min_by_key(|(line, _)| line.load.load(Ordering::Relaxed))
     }
 
     async fn connection(&self, line: &Line) -> Result<Connection, Failed> {
@@ -181,13 +276,15 @@ impl Link {
                 ));
             }
         }
-        // Our own limits, by our own clock.
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(None)
-            .set_response_timeout(None);
-        let made = self.client.get_multiplexed_async_connection_with_config(&config);
-        match timeout(&*self.clock, self.connect_timeout, made).await {
-            Ok(Ok(inner)) => Ok(line.state().made(inner)),
+        match timeout(&*self.clock, self.connect_timeout, self.connect()).await {
+            Ok(Ok(inner)) => {
+                let connection = line.state().made(inner);
+                if self.closed.load(Ordering::Acquire) {
+                    // For this call only.
+                    line.give_up(&connection);
+                }
+                Ok(connection)
+            }
             Ok(Err(error)) => {
                 self.failed_to_connect(line);
                 Err(Failed::Away(refused(error)))
@@ -197,6 +294,14 @@ impl Link {
                 Err(Failed::Away(self.late("a connection")))
             }
         }
+    }
+
+    async fn connect(&self) -> Result<MultiplexedConnection, RedisError> {
+        // Our own limits, by our own clock.
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(None)
+            .set_response_timeout(None);
+        self.client.get_multiplexed_async_connection_with_config(&config).await
     }
 
     fn failed_to_connect(&self, line: &Line) {
@@ -246,11 +351,27 @@ impl Drop for Leave<'_> {
     fn drop(&mut self) {
         let Some(guard) = self.guard.take() else { return };
         let now = self.link.clock.monotonic();
-        if now.saturating_sub(self.begun) >= self.link.command_timeout / CACHE_REDIS_PATIENCE {
+        if now.saturating_sub(self.begun) >= self.link.command_timeout / REDIS_PATIENCE {
             guard.failure(now);
         } else {
             guard.ignore();
         }
+    }
+}
+
+/// A call on a line, while it is under way.
+struct Load<'a>(&'a Line);
+
+impl<'a> Load<'a> {
+    fn on(line: &'a Line) -> Self {
+        line.load.fetch_add(1, Ordering::Relaxed);
+        Self(line)
+    }
+}
+
+impl Drop for Load<'_> {
+    fn drop(&mut self) {
+        self.0.load.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -260,12 +381,9 @@ impl Line {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_ready(&self, now: Duration) -> bool {
-        let (connected, may_connect) = {
-            let state = self.state();
-            (state.connection.is_some(), state.not_before <= now)
-        };
-        connected || (may_connect && self.connecting.try_lock().is_ok())
+    fn is_of_use(&self, now: Duration) -> bool {
+        let state = self.state();
+        state.connection.is_some() || state.not_before <= now
     }
 
     /// Drops the connection, unless it has been replaced already.
@@ -304,7 +422,7 @@ impl State {
     }
 }
 
-fn client(options: &Options) -> Result<Client> {
+fn client(options: &LinkOptions) -> Result<Client> {
     let unfit = |error: RedisError| {
         // The cause names what is wrong with the address and never quotes it.
         Error::new(ErrorKind::Config, "the address is not one of a redis server")
@@ -316,6 +434,9 @@ fn client(options: &Options) -> Result<Client> {
         // TLS needs to be told whose cryptography to use. When the application has chosen already, that stands.
         rustls::crypto::ring::default_provider().install_default().ok();
     }
+    // Whoever waits for an answer must not wait for the last one to be acknowledged first.
+    let settings = info.tcp_settings().clone().set_nodelay(true);
+    let info = info.set_tcp_settings(settings);
     match &options.certificate {
         Some(pem) => {
             let certificates = TlsCertificates {
@@ -332,6 +453,7 @@ impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let open: BreakerState = self.breaker.state(self.clock.monotonic());
         f.debug_struct("Link")
+            .field("server", &self.server)
             .field("lines", &self.lines.len())
             .field("breaker", &open)
             .finish_non_exhaustive()
