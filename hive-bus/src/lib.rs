@@ -69,6 +69,7 @@
 //!
 //! - `postgres`: the bus on a PostgreSQL server that several processes share.
 //! - `nats`: [`transport`] gains `transport::nats::Nats`, a stream of NATS JetStream.
+//! - `redis`: the transport on a Redis server, `transport::redis`.
 //! - `test-util`: the suite that every transport passes, for transports of your own.
 //!
 //! # Modules

@@ -205,6 +205,64 @@ pub const NATS_SILENCE: Duration = Duration::from_secs(2);
 /// Messages that one read of a NATS stream looks at: some 50 ms.
 pub const NATS_LOOKS_MAX: usize = 10_000;
 
+/// Connections to a Redis server that there may be unless set: a hundred processes with all of theirs stay below the server's
+/// usual limit of 10,000.
+pub const REDIS_CONNECTIONS: usize = 50;
+
+/// The most connections to a Redis server that can be asked for.
+pub const REDIS_CONNECTIONS_MAX: usize = 500;
+
+/// Calls under way on one connection to a Redis server before another is made. One connection carries more than the server can
+/// serve; more of them only keep a large answer from holding up the small ones.
+pub const REDIS_CROWD: usize = 16;
+
+/// Calls to a Redis server under way at once. With [`REDIS_SCRIPT_BYTES`] it bounds what one that stalls makes a process hold.
+pub const REDIS_IN_FLIGHT: usize = 512;
+
+/// How often a call to a Redis server is tried in all, unless set: over a connection that breaks and a moment of stalling, and
+/// not over a restart, which the caller should hear of.
+pub const REDIS_ATTEMPTS: u32 = 3;
+
+/// Events that a Redis server keeps unless set: about half a gigabyte of its memory for common ones.
+pub const REDIS_EVENTS_MAX: usize = 1_000_000;
+
+/// Events in one script: a Redis server does nothing else meanwhile, which is about a millisecond.
+pub const REDIS_SCRIPT_EVENTS: usize = 256;
+
+/// Bytes of events or dead letters in one script (what crosses the line included).
+pub const REDIS_SCRIPT_BYTES: usize = 1024 * 1024;
+
+/// Bytes of events that are kept together on a Redis server (the event that crosses the line included): enough that what an
+/// entry costs does not matter, and little enough to be read for the sake of one of them.
+pub const REDIS_ENTRY_BYTES: usize = 32 * 1024;
+
+/// Events that are kept together on a Redis server.
+pub const REDIS_ENTRY_EVENTS: usize = 128;
+
+/// Entries that a Redis server is asked for at once, and fewer when the last ones were large. It cannot be told a number of
+/// bytes, so should all of them suddenly be as large as they may be, one answer takes 72 MiB.
+pub const REDIS_LOOK: usize = 256;
+
+/// Events that a Redis server is asked for one by one in one script: 16 MiB if all are as large as they may be.
+pub const REDIS_GET: usize = 64;
+
+/// Events that one read looks at on a Redis server: about 50 ms of other people's patience, however rare the events are that
+/// match.
+pub const REDIS_SCAN: usize = 10_000;
+
+/// Dead letters that a Redis server is asked for at once: some 16 MiB if all are as large as they may be.
+pub const REDIS_LETTERS: usize = 64;
+
+/// How long a Redis server keeps a follower waiting before it says that there is nothing: an idle one costs twelve calls a
+/// minute, and one whose connection is dead without a word finds out soon.
+pub const REDIS_BLOCK: Duration = Duration::from_secs(5);
+
+/// Changes of consumers that a Redis server remembers for followers that were away for a moment.
+pub const REDIS_CHANGES: usize = 1_000;
+
+/// How long a Redis server remembers what it answered to a call that must not be made twice: longer than it is tried.
+pub const REDIS_ANSWER_KEPT: Duration = Duration::from_secs(300);
+
 /// How long a publisher waits for subscriptions that ask it to before it is told that they do not keep up.
 pub const PUBLISH_TIMEOUT: Duration = Duration::from_secs(30);
 

@@ -193,6 +193,28 @@ impl Live {
         self.groups().values().flatten().for_each(|bell| bell.touch());
     }
 
+    /// The log ends at `left` again, before `known`, where it ended: what stood behind is lost, and may be settled once more.
+    /// Nothing happens when it has moved on from `known` since.
+    pub fn lost(&self, known: Sequence, left: Sequence) {
+        let lost = self.inner.head.send_if_modified(|head| {
+            let back = head.sequence == known && left < known;
+            if back {
+                head.sequence = left;
+            }
+            back
+        });
+        if lost {
+            self.inner.recent.forget();
+            self.wake_all();
+        }
+    }
+
+    /// Whoever waits looks again: the log may have more, or any state may have changed, without a word about it.
+    pub fn wake_all(&self) {
+        self.touch_all();
+        self.inner.tell_all();
+    }
+
     /// One task for all who wait: what is committed wakes it, and it wakes whom it concerns.
     fn dispatch(&self) {
         let mut dispatcher = lock(&self.inner.dispatcher);
@@ -357,6 +379,10 @@ impl Recent {
         // A panic while the lock was held can only have come from allocation; the ring is whole between statements.
         let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
         ring.push(after, events, reached);
+    }
+
+    fn forget(&self) {
+        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = Ring::default();
     }
 
     fn read_after(

@@ -7,6 +7,7 @@
 //! | transport | its log | what an acknowledged publish survives |
 //! |---|---|---|
 //! | [`Database`] | the table of events, on SQLite or PostgreSQL | a loss of power |
+//! | `Redis` (feature `redis`) | a stream on a Redis server | what the server's settings say: `Redis::durability` |
 //! | [`Memory`] | memory | nothing: it is for tests, and for what may go with the process |
 //! | `nats::Nats` (feature `nats`) | a stream of NATS JetStream | the server's process; a machine, where several keep it |
 //!
@@ -19,6 +20,8 @@ mod letter;
 mod memory;
 #[cfg(feature = "nats")]
 pub mod nats;
+#[cfg(feature = "redis")]
+pub mod redis;
 
 use std::fmt;
 

@@ -13,6 +13,8 @@ mod messages;
 #[cfg(feature = "nats")]
 mod nats;
 mod publish;
+#[cfg(all(feature = "redis", feature = "test-util", unix))]
+mod redis;
 mod registry;
 #[cfg(feature = "postgres")]
 mod server;
