@@ -9,8 +9,8 @@ use super::Place;
 use super::listener::Listener;
 use super::samples::{assert_same, event, events, everything, log, patterns};
 use crate::event::{Event, Sequence};
-use crate::limits;
-use crate::topic::Pattern;
+use crate::topic::{Pattern, Patterns};
+use crate::transport::Transport;
 
 pub(super) async fn who_waits_is_woken(place: &dyn Place) {
     let (one, other) = (
@@ -84,12 +84,54 @@ pub(super) async fn what_is_at_hand_is_what_is_in_the_log(place: &dyn Place) {
         place.open().await.expect("the place is opened"),
         place.open().await.expect("the place is opened again"),
     ];
+    let wanted = patterns(&["a"]);
+    let mut looks = Vec::new();
+    for _ in 0..4 {
+        let interests = handles.each_ref().map(|handle| handle.live().interest(&wanted, None));
+        look_while_many_publish(&handles, &wanted, &mut looks).await;
+        drop(interests);
+        // While nobody waits.
+        handles[0].publish(events("a", 3)).await.expect("a batch is published");
+        handles[1].head().await.expect("the end of the log is told");
+    }
+    let whole = log(&*handles[0]).await;
+    for Seen {
+        cursor,
+        events,
+        reached,
+    } in looks
+    {
+        assert!(reached > cursor, "what is at hand behind {cursor} reaches {reached}");
+        assert!(events.len() <= 5, "more is at hand than was asked for");
+        let between = |event: &&Event| event.sequence() > cursor && event.sequence() <= reached;
+        let expected: Vec<Event> = whole
+            .iter()
+            .filter(between)
+            .filter(|event| wanted.matches(event.topic()))
+            .cloned()
+            .collect();
+        assert_same(
+            &events,
+            &expected,
+            &format!("what is at hand between {cursor} and {reached}"),
+        );
+    }
+}
+
+/// What was at hand behind a cursor.
+struct Seen {
+    cursor: Sequence,
+    events: Vec<Event>,
+    reached: Sequence,
+}
+
+async fn look_while_many_publish(handles: &[Arc<dyn Transport>; 2], wanted: &Patterns, looks: &mut Vec<Seen>) {
     let (told, mut tells) = mpsc::channel(1);
     let mut publishers = JoinSet::new();
     for publisher in 0..4 {
         let (transport, told) = (Arc::clone(&handles[publisher % 2]), told.clone());
         publishers.spawn(async move {
-            for round in 0..20 {
+            for round in 0..6 {
                 let topic = if round % 3 == 0 { "b" } else { "a" };
                 let batch = events(topic, 1 + round % 4);
                 transport.publish(batch).await.expect("a batch is published");
@@ -99,40 +141,20 @@ pub(super) async fn what_is_at_hand_is_what_is_in_the_log(place: &dyn Place) {
         });
     }
     drop(told);
-    let wanted = patterns(&["a"]);
-    let interests: Vec<_> = handles
-        .iter()
-        .map(|handle| handle.live().interest(&wanted, None))
-        .collect();
-    let mut looks: Vec<(Sequence, Vec<Event>, Sequence)> = Vec::new();
     while tells.recv().await.is_some() {
-        for handle in &handles {
+        for handle in handles {
             let head = handle.live().head().sequence.get();
             for cursor in (head.saturating_sub(12)..=head).map(Sequence::new) {
-                let found = handle.live().recent(&wanted, cursor, 5);
-                looks.extend(found.map(|(events, reached)| (cursor, events, reached)));
+                let found = handle.live().recent(wanted, cursor, 5);
+                looks.extend(found.map(|(events, reached)| Seen {
+                    cursor,
+                    events,
+                    reached,
+                }));
             }
         }
     }
     while let Some(ended) = publishers.join_next().await {
         ended.expect("a publisher comes to its end");
-    }
-    drop(interests);
-    let whole = log(&*handles[0]).await;
-    for (cursor, found, reached) in looks {
-        assert!(reached > cursor, "what is at hand behind {cursor} reaches {reached}");
-        assert!(found.len() <= 5 && found.len() <= limits::PAGE_EVENTS_MAX);
-        let between = |event: &&Event| event.sequence() > cursor && event.sequence() <= reached;
-        let expected: Vec<Event> = whole
-            .iter()
-            .filter(between)
-            .filter(|event| wanted.matches(event.topic()))
-            .cloned()
-            .collect();
-        assert_same(
-            &found,
-            &expected,
-            &format!("what is at hand between {cursor} and {reached}"),
-        );
     }
 }
