@@ -7,8 +7,8 @@ mod cloudevent;
 mod consumers;
 mod crash;
 mod history;
+mod hostile;
 mod lag;
-
 mod messages;
 #[cfg(feature = "nats")]
 mod nats;
@@ -18,7 +18,6 @@ mod redis;
 mod registry;
 #[cfg(feature = "postgres")]
 mod server;
-
 mod sdk;
 mod subscribe;
 #[cfg(all(feature = "postgres", feature = "test-util"))]
@@ -58,6 +57,9 @@ macro_rules! cases {
 }
 
 cases! {
+    hostile {
+        hostile_events_are_refused_before_the_database,
+    }
     history {
         every_condition_restricts,
         topics_are_found_by_pattern_and_not_by_text,
