@@ -58,6 +58,35 @@
 //!   of its members. What a handler writes in the transaction that acknowledges ([`Delivery::ack_in`]) happens exactly once.
 //! - Nothing asks in a loop: an idle bus costs no time, with a thousand consumers neither.
 //!
+//! # With other systems
+//!
+//! An event is a CloudEvent 1.0, in JSON ([`Event::to_cloudevent_json`]), in batches, and over HTTP in its three modes. What
+//! others send is received with its own id, subject, extensions and media type, published once however often it comes, and sent
+//! on as it was:
+//!
+//! ```
+//! use hive_bus::{NewEvent, Sequence};
+//!
+//! let headers = [
+//!     ("ce-specversion", "1.0"),
+//!     ("ce-id", "A234-1234"),
+//!     ("ce-source", "https://example.com/cameras/1"),
+//!     ("ce-type", "com.example.picture.taken"),
+//!     ("ce-time", "2026-01-02T03:04:05Z"),
+//!     ("ce-lens", "50%20mm"),
+//!     ("Content-Type", "image/png"),
+//! ];
+//! for event in NewEvent::from_http(headers, b"\x89PNG")? {
+//!     // Here `bus.publish(event.tenant("acme")).await?` would follow; this is what comes out of the bus then.
+//!     let event = event.tenant("acme").at(Sequence::new(1))?;
+//!     assert_eq!(event.topic().as_str(), "com.example.picture.taken");
+//!     assert_eq!(event.content()?.as_ref(), b"\x89PNG");
+//!     let message = event.to_http_structured()?;
+//!     assert!(String::from_utf8_lossy(&message.body).contains(r#""id":"A234-1234""#));
+//! }
+//! # Ok::<(), hive_bus::Error>(())
+//! ```
+//!
 //! # What it is not
 //!
 //! It knows nothing of agents or of how tasks run; the built-in types only name what others publish. It is no broker: it lives in

@@ -20,12 +20,13 @@ use crate::publish::{self, ALL, Publishers};
 const TABLE: &str = "CREATE TABLE event (
         sequence INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL UNIQUE, time INTEGER NOT NULL, type TEXT NOT NULL,
         schema_version INTEGER NOT NULL, source TEXT NOT NULL, topic TEXT NOT NULL, tenant TEXT NOT NULL, correlation TEXT,
-        causation TEXT, key TEXT, traceparent TEXT, expires INTEGER, data BLOB NOT NULL
+        causation TEXT, key TEXT, traceparent TEXT, expires INTEGER, extensions TEXT, data BLOB NOT NULL
     ) STRICT;
     CREATE INDEX event_by_correlation ON event (correlation) WHERE correlation IS NOT NULL;";
 const INSERT: &str = "INSERT INTO event
-    (id, time, type, schema_version, source, topic, tenant, correlation, causation, key, traceparent, expires, data)
-    VALUES (?1, ?2, 'bench.item', 1, '/hive', ?3, 'default', NULL, NULL, NULL, NULL, NULL, ?4) RETURNING sequence";
+    (id, time, type, schema_version, source, topic, tenant, correlation, causation, key, traceparent, expires, extensions,
+     data)
+    VALUES (?1, ?2, 'bench.item', 1, '/hive', ?3, 'default', NULL, NULL, NULL, NULL, NULL, NULL, ?4) RETURNING sequence";
 
 pub(crate) fn run(runtime: &Runtime, figures: &mut Figures) -> Vec<(String, Bar)> {
     for publishers in ALL {

@@ -38,6 +38,12 @@ fn picture() -> Value {
     })
 }
 
+fn picture_with(name: &str, value: Value) -> Value {
+    let mut picture = picture();
+    picture.as_object_mut().unwrap().insert(name.to_owned(), value);
+    picture
+}
+
 async fn received_twice_it_is_published_once(options: Options) {
     let (db, bus) = open(options).await;
     let mut subscription = bus.subscribe("com.example.>").await.unwrap();
@@ -51,8 +57,7 @@ async fn received_twice_it_is_published_once(options: Options) {
     // To somebody else it is another event; and its id is not there for one that says something else.
     let other = bus.publish(receive().tenant("acme")).await.unwrap();
     assert!(other > first);
-    let mut changed = picture();
-    changed["lens"] = json!("35 mm");
+    let changed = picture_with("lens", json!("35 mm"));
     let refused = bus
         .publish(NewEvent::from_cloudevent(&changed).unwrap())
         .await
@@ -68,8 +73,7 @@ async fn received_twice_it_is_published_once(options: Options) {
     assert_eq!(event.content().unwrap().as_ref(), b"\x89PNG\r\n\x1a\n");
     assert_eq!(event.foreign_id(), Some("Bild 1 «ä»"));
     assert_eq!(event.extension("iso"), Some(&ExtensionValue::Int(100)));
-    let mut expected = picture();
-    expected["hivesequence"] = json!(format!("{:019}", first.get()));
+    let expected = picture_with("hivesequence", json!(format!("{:019}", first.get())));
     assert_eq!(event.to_cloudevent().unwrap(), expected);
 
     let letter = DeadLetter::new(event.clone(), DeadReason::Rejected, 1, event.time(), Vec::new());

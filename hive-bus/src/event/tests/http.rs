@@ -244,6 +244,8 @@ fn an_event_that_would_be_taken_for_another_is_not_sent_in_binary_mode() {
     }
 }
 
+type Headers<'a> = Vec<(&'a str, &'a str)>;
+
 #[test]
 fn a_hostile_message_is_refused_with_its_reason() {
     let many: Vec<String> = (0..limits::HTTP_HEADERS_MAX)
@@ -253,7 +255,6 @@ fn a_hostile_message_is_refused_with_its_reason() {
     let large = vec![b'1'; limits::CLOUDEVENTS_BYTES_MAX + 1];
     let good = || FOREIGN.to_vec();
     let and = |more: &[(&'static str, &'static str)]| [FOREIGN, more].concat();
-    type Headers<'a> = Vec<(&'a str, &'a str)>;
     let cases: Vec<(Headers<'_>, &[u8])> = vec![
         (vec![], b"{}"),
         (vec![("content-type", "application/json")], b"{}"),
