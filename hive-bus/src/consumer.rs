@@ -30,12 +30,16 @@ pub use self::admin::ConsumerInfo;
 pub use self::delivery::Delivery;
 use self::desk::{Desk, Ready, Word};
 use self::driver::Driver;
-pub(crate) use self::state::{Hold, State};
-use self::state::{Member, Outcome, Terms, Verdict};
+#[cfg(test)]
+pub(crate) use self::state::{Candidate, Stretch};
+pub(crate) use self::state::{Hold, Member, Outcome, State, Terms, Verdict, shortened};
 use crate::event::Sequence;
 use crate::limits;
 use crate::topic::{Pattern, Patterns};
 use crate::transport::{Change, Database, Transport};
+
+/// What the names of relays begin with. Where their events go to, they are consumers like others.
+pub(crate) const RELAY_PREFIX: &str = "relay/";
 
 /// Which deliveries wait for each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -281,6 +285,13 @@ impl Company {
         } = asked;
         let patterns = patterns?;
         check_name(&name)?;
+        if name.starts_with(RELAY_PREFIX) {
+            return Err(
+                Error::new(ErrorKind::InvalidInput, "a consumer cannot have a relay's name")
+                    .with("consumer", name)
+                    .with_hint("names that begin with relay/ are those of relays to other transports"),
+            );
+        }
         let _beginning = self.beginning.lock().await;
         if let Some(handle) = self.working(&name) {
             let has = &handle.shared.patterns;
@@ -695,7 +706,7 @@ fn micros(duration: Duration) -> i64 {
 }
 
 /// The random part of an id.
-fn random(ids: &IdSource) -> u64 {
+pub(crate) fn random(ids: &IdSource) -> u64 {
     let id: EventId = ids.next();
     let [.., a, b, c, d, e, f, g, h] = *id.as_bytes();
     // The two highest bits say which kind of UUID it is.

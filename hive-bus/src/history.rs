@@ -32,8 +32,9 @@ use crate::transport::{Database, Transport};
 #[must_use = "a query does nothing until it is given to Bus::history"]
 pub struct Query {
     filter: Filter,
-    after: Sequence,
+    after: Option<Sequence>,
     limit: Option<usize>,
+    newest_first: bool,
 }
 
 impl Query {
@@ -91,9 +92,16 @@ impl Query {
         self
     }
 
-    /// Only events behind this cursor, such as the last page's [`Page::next`].
+    /// Only events behind this cursor in the order of the query, such as the last page's [`Page::next`]: those with a greater
+    /// sequence, or, [newest first](Query::newest_first), this one and those with a lower.
     pub fn after(mut self, cursor: Sequence) -> Self {
-        self.after = cursor;
+        self.after = Some(cursor);
+        self
+    }
+
+    /// The newest event first, from the end of the log back.
+    pub fn newest_first(mut self) -> Self {
+        self.newest_first = true;
         self
     }
 
@@ -105,19 +113,18 @@ impl Query {
     }
 }
 
-/// A part of the answer to a [`Query`], in the order of the sequences.
+/// A part of the answer to a [`Query`], in the order of the sequences or against it.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Page {
     /// The events. Fewer than the limit when they are large: a page ends at [`limits::PAGE_BYTES_MAX`] bytes.
     pub events: Vec<Event>,
-    /// Where the next page begins: give it to [`Query::after`]. `None` when this page reached the end of the log.
+    /// Where the next page begins: give it to [`Query::after`]. `None` when this page reached the end of the log, or its beginning.
     pub next: Option<Sequence>,
 }
 
 pub(crate) async fn page(db: &Database, query: Query) -> Result<Page> {
-    let Query { filter, after, limit } = query;
-    let limit = limit.unwrap_or(limits::HISTORY_LIMIT_DEFAULT);
+    let limit = query.limit.unwrap_or(limits::HISTORY_LIMIT_DEFAULT);
     if limit == 0 || limit > limits::HISTORY_LIMIT_MAX {
         return Err(
             Error::new(ErrorKind::InvalidInput, "a history page cannot have this many events")
@@ -126,23 +133,33 @@ pub(crate) async fn page(db: &Database, query: Query) -> Result<Page> {
                 .with_hint("ask for fewer and follow Page::next"),
         );
     }
-    let (events, next) = collect(db, filter, after, limit, limits::PAGE_BYTES_MAX).await?;
+    let (events, next) = collect(db, query, limit, limits::PAGE_BYTES_MAX).await?;
     Ok(Page { events, next })
 }
 
+/// How many events match, whatever the query's limit.
+pub(crate) async fn count(db: &Database, query: Query) -> Result<u64> {
+    if query.newest_first {
+        return Err(
+            Error::new(ErrorKind::InvalidInput, "what is counted has no order").with_hint("leave newest_first out")
+        );
+    }
+    // What was acknowledged before the question is part of the answer.
+    db.head().await?;
+    let (mut count, mut after) = (0, query.after.unwrap_or_default());
+    loop {
+        let (more, reached, ended) = db.count(query.filter.clone(), after).await?;
+        count += more;
+        after = reached;
+        if ended {
+            return Ok(count);
+        }
+    }
+}
+
 pub(crate) async fn trace(db: &Database, correlation: String) -> Result<Trace> {
-    let filter = Filter {
-        correlation: Some(correlation),
-        ..Filter::default()
-    };
-    let (events, next) = collect(
-        db,
-        filter,
-        Sequence::START,
-        limits::TRACE_EVENTS_MAX,
-        limits::TRACE_BYTES_MAX,
-    )
-    .await?;
+    let query = Query::new().correlation(correlation);
+    let (events, next) = collect(db, query, limits::TRACE_EVENTS_MAX, limits::TRACE_BYTES_MAX).await?;
     Ok(Trace::of(events, next.is_some()))
 }
 
@@ -150,26 +167,36 @@ pub(crate) async fn trace(db: &Database, correlation: String) -> Result<Trace> {
 /// holds no snapshot open for long.
 async fn collect(
     db: &Database,
-    filter: Filter,
-    mut after: Sequence,
+    query: Query,
     limit: usize,
     bytes_max: usize,
 ) -> Result<(Vec<Event>, Option<Sequence>)> {
+    let Query {
+        filter,
+        mut after,
+        newest_first,
+        ..
+    } = query;
     let mut events = Vec::new();
     let mut bytes = 0;
     // What was acknowledged before the question is part of the answer.
     db.head().await?;
     loop {
         let room = limit - events.len();
-        let found = db.read_filtered(filter.clone(), after, room).await?;
+        let found = if newest_first {
+            db.read_back(filter.clone(), after, room).await?
+        } else {
+            let after = after.unwrap_or_default();
+            db.read_filtered(filter.clone(), after, room).await?
+        };
         bytes += found.events.iter().map(Event::bytes).sum::<usize>();
         events.extend(found.events);
-        after = found.reached;
+        after = Some(found.reached);
         if found.ended {
             return Ok((events, None));
         }
         if events.len() >= limit || bytes >= bytes_max {
-            return Ok((events, Some(after)));
+            return Ok((events, after));
         }
     }
 }

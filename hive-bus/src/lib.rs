@@ -139,6 +139,9 @@ mod pressure;
 mod subscription;
 pub mod telemetry;
 mod consumer;
+mod duty;
+mod outbox;
+mod retention;
 mod bus;
 mod mailbox;
 
@@ -154,6 +157,7 @@ pub use self::live::{Head, Interest, Live};
 pub use self::log::MIGRATIONS;
 pub use self::mailbox::{Letter, Mailbox, MailboxInfo, MessageStatus, OpenMailbox, Receipt, Tracked};
 pub use self::message::{Address, AgentMessage, NewMessage, Priority};
+pub use self::retention::{Pruned, Retention, RetentionPolicy};
 pub use self::schema::{EventType, EventTypeSpec, SchemaChange, TopicRegistry, Validation};
 pub use self::subscription::{Lag, Subscribe, Subscription};
 pub use self::topic::{Pattern, PatternKey, PatternTrie, Patterns, Topic};

@@ -263,6 +263,45 @@ pub const REDIS_CHANGES: usize = 1_000;
 /// How long a Redis server remembers what it answered to a call that must not be made twice: longer than it is tried.
 pub const REDIS_ANSWER_KEPT: Duration = Duration::from_secs(300);
 
+/// How long what one process does for all that share a database may rest when that process has died: far above a renewal that
+/// takes its time, and short enough that nobody waits for a machine that is gone.
+pub const DUTY_LEASE: Duration = Duration::from_secs(10);
+
+/// How long a transport may take for a page before it counts as away.
+pub const RELAY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long after an event was relayed that is written down, at the latest. Retention waits for it, and people look at it; a relay
+/// that goes on asks the transport.
+pub const RELAY_NOTE_WAIT: Duration = Duration::from_secs(1);
+
+/// The shortest and the longest wait between two attempts to relay to a transport that is away.
+pub const RELAY_BACKOFF_MIN: Duration = Duration::from_millis(20);
+
+/// See [`RELAY_BACKOFF_MIN`].
+pub const RELAY_BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// How long nothing may go through before that is an error in the log and not a warning.
+pub const RELAY_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a relay that is to end goes on with what is committed; the rest is the next one's. Less than [`LEAVE_TIMEOUT`].
+pub const RELAY_LEAVE: Duration = Duration::from_secs(1);
+
+/// Rules in a policy on retention: each event that a pass looks at is compared with them.
+pub const RETENTION_RULES_MAX: usize = 64;
+
+/// Events that a pass looks at in one read before it gives its connection back.
+pub const RETENTION_LOOK: u64 = 10_000;
+
+/// Events that a pass removes in one transaction: some milliseconds, in which others wait to write on SQLite, and consumers to
+/// go on.
+pub const RETENTION_BATCH: usize = 500;
+
+/// The shortest time between two passes: each of them reads what is old.
+pub const RETENTION_EVERY_MIN: Duration = Duration::from_secs(1);
+
+/// How long after the bus was opened the first pass begins at the latest, and how soon one that failed is tried again.
+pub const RETENTION_FIRST: Duration = Duration::from_secs(60);
+
 /// How long a publisher waits for subscriptions that ask it to before it is told that they do not keep up.
 pub const PUBLISH_TIMEOUT: Duration = Duration::from_secs(30);
 

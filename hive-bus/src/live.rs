@@ -143,6 +143,11 @@ impl Live {
         Some((found, reached))
     }
 
+    /// Events up to here were removed from the log, all or some: they are not at hand any more.
+    pub fn removed(&self, until: Sequence) {
+        self.inner.recent.remove(until);
+    }
+
     /// Ends every wait for more.
     pub fn close(&self) {
         self.inner
@@ -385,6 +390,11 @@ impl Recent {
         *self.ring.write().unwrap_or_else(PoisonError::into_inner) = Ring::default();
     }
 
+    fn remove(&self, until: Sequence) {
+        let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
+        ring.remove(until);
+    }
+
     fn read_after(
         &self,
         patterns: &Patterns,
@@ -432,6 +442,17 @@ impl Ring {
         }
         let start = self.events.partition_point(|event| event.sequence() <= after);
         Some(self.events.range(start..))
+    }
+
+    fn remove(&mut self, until: Sequence) {
+        while let Some(oldest) = self.events.front()
+            && oldest.sequence() <= until
+        {
+            self.bytes -= oldest.bytes();
+            self.events.pop_front();
+        }
+        // What it has not come to is not forgotten, but was never here.
+        self.after = self.after.max(until.min(self.reached));
     }
 
     fn push(&mut self, after: Sequence, events: Vec<Event>, reached: Sequence) {

@@ -1,5 +1,7 @@
 //! The table of events: how one is written, and how many are read without reading all.
 
+mod prune;
+
 #[cfg(test)]
 mod tests;
 
@@ -11,6 +13,7 @@ use hive_core::db::{Cell, Dialect, Kind, Migration, Migrations, Row, Set, Snapsh
 use hive_core::id::EventId;
 use hive_errors::{Error, ErrorKind, Result};
 
+pub(crate) use self::prune::{Outline, newest, oldest, remove_all};
 use crate::event::{Attributes, Event, Extensions, Sequence};
 use crate::limits;
 use crate::schema::store;
@@ -123,64 +126,116 @@ macro_rules! select {
 
 /// The conditions of a [`Filter`] that no index serves. A parameter that is NULL does not filter: one text for every
 /// combination, so that few statements are kept prepared. Each is compared first, which tells PostgreSQL its type.
-macro_rules! select_filtered {
-    ($where:literal, $more:literal) => {
+macro_rules! filtered {
+    ($select:expr, $where:literal, $more:literal) => {
         concat!(
-            select!($where),
+            $select,
+            $where,
             " AND sequence > ?1 AND sequence <= ?2
               AND (type = ?4 OR ?4 IS NULL) AND (source = ?5 OR ?5 IS NULL) AND (tenant = ?6 OR ?6 IS NULL)
               AND (time >= ?7 OR ?7 IS NULL) AND (time < ?8 OR ?8 IS NULL)
               AND (topic >= ?9 OR ?9 IS NULL) AND (topic < ?10 OR ?10 IS NULL)
               AND (causation = ?11 OR ?11 IS NULL)
               ",
-            $more,
-            " ORDER BY sequence"
+            $more
         )
+    };
+}
+
+macro_rules! select_filtered {
+    ($where:literal, $more:literal, $order:literal) => {
+        concat!(filtered!(select!(""), $where, $more), " ORDER BY sequence", $order)
     };
 }
 
 /// SQLite hands rows over one by one and stops when told to. PostgreSQL sends the whole answer, so there the statement knows
 /// how much of what it finds is wanted.
 macro_rules! bounded {
-    ($select:expr, $limit:literal, $bytes:literal) => {
+    ($select:expr, $limit:literal, $bytes:literal, $order:literal) => {
         concat!(
             "SELECT sequence, id, time, type, schema_version, source, topic, tenant, correlation, causation, key,
                  traceparent, expires, extensions, data
-             FROM (SELECT *, sum(octet_length(data)) OVER (ORDER BY sequence) - octet_length(data) AS before FROM (",
+             FROM (SELECT *, sum(octet_length(data)) OVER (ORDER BY sequence",
+            $order,
+            ") - octet_length(data) AS before FROM (",
             $select,
             " LIMIT ",
             $limit,
             ") AS found) AS measured WHERE before < ",
             $bytes,
-            " ORDER BY sequence"
+            " ORDER BY sequence",
+            $order
         )
     };
 }
 
 macro_rules! select_bounded {
-    ($where:literal) => {
+    ($where:literal, $order:literal) => {
         bounded!(
-            select_filtered!($where, "AND (topic ~ ?12 OR ?12 IS NULL)"),
+            select_filtered!($where, "AND (topic ~ ?12 OR ?12 IS NULL)", $order),
             "?13",
-            "?14"
+            "?14",
+            $order
         )
     };
 }
 
+/// The same query, in the four forms that there are of it.
+struct Forms {
+    /// By sequence, by correlation.
+    sqlite: [&'static str; 2],
+    postgres: [&'static str; 2],
+}
+
+macro_rules! forms {
+    ($order:literal) => {
+        Forms {
+            sqlite: [
+                select_filtered!("CAST(?3 AS TEXT) IS NULL", "", $order),
+                select_filtered!("correlation = ?3", "", $order),
+            ],
+            postgres: [
+                select_bounded!("CAST(?3 AS TEXT) IS NULL", $order),
+                select_bounded!("correlation = ?3", $order),
+            ],
+        }
+    };
+}
+
 const BY_ID: &str = select!("id = ?1");
-const BY_SEQUENCE: &str = select_filtered!("CAST(?3 AS TEXT) IS NULL", "");
-const BY_CORRELATION: &str = select_filtered!("correlation = ?3", "");
-const BY_SEQUENCE_BOUNDED: &str = select_bounded!("CAST(?3 AS TEXT) IS NULL");
-const BY_CORRELATION_BOUNDED: &str = select_bounded!("correlation = ?3");
+static FORWARD: Forms = forms!("");
+static BACKWARD: Forms = forms!(" DESC");
+/// SQLite does not know patterns; there the topics are looked at one by one.
+static COUNT: Forms = Forms {
+    sqlite: [
+        filtered!("SELECT topic FROM event WHERE ", "CAST(?3 AS TEXT) IS NULL", ""),
+        filtered!("SELECT topic FROM event WHERE ", "correlation = ?3", ""),
+    ],
+    postgres: [
+        filtered!(
+            "SELECT count(*) FROM event WHERE ",
+            "CAST(?3 AS TEXT) IS NULL",
+            "AND (topic ~ ?12 OR ?12 IS NULL)"
+        ),
+        filtered!(
+            "SELECT count(*) FROM event WHERE ",
+            "correlation = ?3",
+            "AND (topic ~ ?12 OR ?12 IS NULL)"
+        ),
+    ],
+};
 #[cfg(feature = "postgres")]
 const NEXT: &str = bounded!(
     select!("sequence > ?1 AND sequence <= ?2 ORDER BY sequence"),
     "?3",
-    "?4"
+    "?4",
+    ""
 );
 const SOME: &str =
     select!("sequence IN (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16) ORDER BY sequence");
 const HEAD: &str = "SELECT coalesce(max(sequence), 0) FROM event";
+const NEXT_ABOVE: &str = "SELECT sequence FROM event WHERE sequence > ?1 ORDER BY sequence LIMIT 1";
+const NEXT_BELOW: &str = "SELECT sequence FROM event WHERE sequence <= ?1 ORDER BY sequence DESC LIMIT 1";
 const TIME_FROM: &str = "SELECT sequence, time FROM event WHERE sequence > ?1 ORDER BY sequence LIMIT 1";
 
 /// Who hears of what was published.
@@ -294,6 +349,22 @@ pub(crate) fn head(db: &Snapshot<'_>) -> Result<Sequence> {
     db.query_one(HEAD, &[], |row| row.get(0)).and_then(sequence_of)
 }
 
+/// The greatest sequence that was ever given, also when its event is gone or was rolled back; [`Sequence::START`] when none was.
+pub(crate) fn last_given(db: &Snapshot<'_>) -> Result<Sequence> {
+    let sql = match db.dialect() {
+        Dialect::Sqlite => "SELECT seq FROM sqlite_sequence WHERE name = 'event'",
+        Dialect::Postgres => "SELECT last_value FROM event_sequence WHERE is_called",
+        other => return Err(unknown(other)),
+    };
+    let last = db.query_opt(sql, &[], |row| row.get(0))?;
+    last.map_or(Ok(Sequence::START), sequence_of)
+}
+
+/// Removes the event with this id; whether there was one.
+pub(crate) fn remove(tx: &mut Tx<'_>, id: EventId) -> Result<bool> {
+    Ok(tx.execute("DELETE FROM event WHERE id = ?1", &[id.as_bytes()])? > 0)
+}
+
 /// Which events somebody wants; `None` wants any.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Filter {
@@ -336,56 +407,74 @@ pub(crate) fn read_after(
     limit: usize,
 ) -> Result<Found> {
     if end <= after {
-        return Ok(Found {
-            events: Vec::new(),
-            reached: after,
-            ended: true,
-        });
+        return Ok(Found::new(Vec::new(), after, true));
     }
-    let last = match filter.correlation {
-        Some(_) => end,
-        None => end.min(Sequence::new(after.get().saturating_add(limits::SCAN_MAX))),
-    };
-    let (topic_from, topic_below) = topic_range(filter.topics.as_ref());
-    let (after, until) = (after.get(), last.get());
-    let mut params: Vec<&dyn ToValue> = vec![
-        &after,
-        &until,
-        &filter.correlation,
-        &filter.event_type,
-        &filter.source,
-        &filter.tenant,
-        &filter.since,
-        &filter.until,
-        &topic_from,
-        &topic_below,
-        &filter.causation,
-    ];
-    let bounds;
-    let sql = match db.dialect() {
-        Dialect::Sqlite => match filter.correlation {
-            Some(_) => BY_CORRELATION,
-            None => BY_SEQUENCE,
-        },
-        Dialect::Postgres => {
-            bounds = (
-                filter.topics.as_ref().and_then(Patterns::regex),
-                i64::try_from(limit).unwrap_or(i64::MAX),
-                i64::try_from(limits::PAGE_BYTES_MAX).unwrap_or(i64::MAX),
-            );
-            params.extend::<[&dyn ToValue; 3]>([&bounds.0, &bounds.1, &bounds.2]);
-            match filter.correlation {
-                Some(_) => BY_CORRELATION_BOUNDED,
-                None => BY_SEQUENCE_BOUNDED,
-            }
+    let last = filter.stretch_after(after).min(end);
+    let (events, stopped) = read_stretch(db, filter, &FORWARD, after, last, limit)?;
+    let mut reached = stopped.unwrap_or(last);
+    if events.is_empty() && reached < end {
+        // Where retention has left nothing, there may be nothing for long.
+        let next: Option<i64> = db.query_opt(NEXT_ABOVE, &[&last.get()], |row| row.get(0))?;
+        let next = next.map(sequence_of).transpose()?;
+        reached = next.map_or(end, Sequence::before).clamp(last, end);
+    }
+    Ok(Found::new(events, reached, reached >= end))
+}
+
+/// [`read_after`] in the other direction: events up to `until`, newest first. Every event after `reached` was looked at then, and it
+/// has ended when there is none left.
+pub(crate) fn read_before(db: &Snapshot<'_>, filter: &Filter, until: Sequence, limit: usize) -> Result<Found> {
+    if until == Sequence::START {
+        return Ok(Found::new(Vec::new(), until, true));
+    }
+    let first = filter.stretch_before(until);
+    let (events, stopped) = read_stretch(db, filter, &BACKWARD, first, until, limit)?;
+    let mut reached = stopped.map_or(first, Sequence::before);
+    if stopped.is_none() {
+        let next: Option<i64> = db.query_opt(NEXT_BELOW, &[&reached.get()], |row| row.get(0))?;
+        reached = next.map_or(Ok(Sequence::START), sequence_of)?;
+    }
+    Ok(Found::new(events, reached, reached == Sequence::START))
+}
+
+/// How many events after `after` match, up to where that was counted, and whether that is `end`. It looks no further than
+/// [`read_after`] does.
+pub(crate) fn count_after(
+    db: &Snapshot<'_>,
+    filter: &Filter,
+    after: Sequence,
+    end: Sequence,
+) -> Result<(u64, Sequence, bool)> {
+    let last = filter.stretch_after(after).min(end);
+    if last <= after {
+        return Ok((0, after, true));
+    }
+    let mut count = 0;
+    filter.each(db, &COUNT, after, last, None, |row| {
+        match (db.dialect(), &filter.topics) {
+            (Dialect::Postgres, _) => count += row.get::<u64>(0)?,
+            (_, Some(patterns)) => count += u64::from(patterns.matches_str(row.text(0)?)),
+            (_, None) => count += 1,
         }
-        other => return Err(unknown(other)),
-    };
+        Ok(true)
+    })?;
+    Ok((count, last, last >= end))
+}
+
+/// The events after `after` and up to `until` in the order of these forms, and the one that filled the page, if any did.
+fn read_stretch(
+    db: &Snapshot<'_>,
+    filter: &Filter,
+    forms: &Forms,
+    after: Sequence,
+    until: Sequence,
+    limit: usize,
+) -> Result<(Vec<Event>, Option<Sequence>)> {
     let mut events = Vec::new();
     let mut bytes = 0;
     let mut data = 0;
-    let mut reached = last;
-    db.each(sql, &params, |row| {
+    let mut stopped = None;
+    filter.each(db, forms, after, until, Some(limit), |row| {
         if let Some(patterns) = &filter.topics
             && !patterns.matches_str(row.text(6)?)
         {
@@ -399,15 +488,78 @@ pub(crate) fn read_after(
         // The second bound is the one that PostgreSQL goes by: where the answer may have ended early, so does this.
         let room = events.len() < limit && bytes < limits::PAGE_BYTES_MAX && data < limits::PAGE_BYTES_MAX;
         if !room {
-            reached = sequence;
+            stopped = Some(sequence);
         }
         Ok(room)
     })?;
-    Ok(Found {
-        events,
-        reached,
-        ended: reached >= end,
-    })
+    Ok((events, stopped))
+}
+
+impl Filter {
+    /// How far one look goes that begins after `after`.
+    fn stretch_after(&self, after: Sequence) -> Sequence {
+        match self.correlation {
+            Some(_) => Sequence::new(i64::MAX.cast_unsigned()),
+            None => Sequence::new(after.get().saturating_add(limits::SCAN_MAX)),
+        }
+    }
+
+    /// How far one look goes that begins at `until` and goes back.
+    fn stretch_before(&self, until: Sequence) -> Sequence {
+        match self.correlation {
+            Some(_) => Sequence::START,
+            None => Sequence::new(until.get().saturating_sub(limits::SCAN_MAX)),
+        }
+    }
+
+    /// Shows the rows after `after` and up to `until` that match, but for the patterns, which SQLite does not know; with a limit,
+    /// PostgreSQL is told of it.
+    fn each(
+        &self,
+        db: &Snapshot<'_>,
+        forms: &Forms,
+        after: Sequence,
+        until: Sequence,
+        limit: Option<usize>,
+        visit: impl FnMut(&Row<'_>) -> Result<bool>,
+    ) -> Result<()> {
+        let (topic_from, topic_below) = topic_range(self.topics.as_ref());
+        let (after, until) = (after.get(), until.get());
+        let mut params: Vec<&dyn ToValue> = vec![
+            &after,
+            &until,
+            &self.correlation,
+            &self.event_type,
+            &self.source,
+            &self.tenant,
+            &self.since,
+            &self.until,
+            &topic_from,
+            &topic_below,
+            &self.causation,
+        ];
+        let regex = self.topics.as_ref().and_then(Patterns::regex);
+        let bounds = limit.map(|limit| {
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            (limit, i64::try_from(limits::PAGE_BYTES_MAX).unwrap_or(i64::MAX))
+        });
+        let [by_sequence, by_correlation] = match db.dialect() {
+            Dialect::Sqlite => forms.sqlite,
+            Dialect::Postgres => {
+                params.push(&regex);
+                if let Some((limit, bytes)) = &bounds {
+                    params.extend::<[&dyn ToValue; 2]>([limit, bytes]);
+                }
+                forms.postgres
+            }
+            other => return Err(unknown(other)),
+        };
+        let sql = match self.correlation {
+            Some(_) => by_correlation,
+            None => by_sequence,
+        };
+        db.each(sql, &params, visit)
+    }
 }
 
 /// All events after `after` and up to `end`, at most `limit` of them and [`limits::PAGE_BYTES_MAX`] bytes of data (but at least

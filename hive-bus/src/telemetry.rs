@@ -14,6 +14,13 @@
 //! | `hive_bus_dead_total` | counter | transport, consumer, reason | events put with the dead letters |
 //! | `hive_bus_lag_events` | gauge | transport, consumer | how far behind the log the consumer is, in sequences |
 //! | `hive_bus_consumer_errors_total` | counter | transport, consumer, code | times a consumer could not go on |
+//! | `hive_bus_relayed_total` | counter | transport | events that a relay took to the transport |
+//! | `hive_bus_relay_lag_events` | gauge | transport | how far behind the database the transport is, in sequences; by the process that relays |
+//! | `hive_bus_relay_errors_total` | counter | transport, code | times a relay could not go on |
+//! | `hive_bus_pruned_total` | counter | transport | events that retention removed in the background |
+//! | `hive_bus_pruned_bytes_total` | counter | transport | their bytes |
+//! | `hive_bus_held_back_events` | gauge | transport | events that the last pass would have removed, were it not for consumers |
+//! | `hive_bus_prune_errors_total` | counter | transport, code | passes that failed |
 
 use std::fmt;
 use std::time::Duration;
@@ -101,11 +108,7 @@ impl ConsumerMetrics {
 
     /// How far behind the end of the log it is, in sequences.
     pub(crate) fn behind(&self, sequences: u64) {
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "a gauge is a float, and no lag needs more than its 53 bits"
-        )]
-        self.lag.set(sequences as f64);
+        self.lag.set(float(sequences));
     }
 
     pub(crate) fn failed(&self, error: &Error) {
@@ -113,6 +116,80 @@ impl ConsumerMetrics {
         counter!("hive_bus_consumer_errors_total", "transport" => transport, "consumer" => consumer, "code" => code)
             .increment(1);
     }
+}
+
+/// What a relay counts.
+pub(crate) struct RelayMetrics {
+    transport: &'static str,
+    relayed: Counter,
+    lag: Gauge,
+}
+
+impl RelayMetrics {
+    pub(crate) fn new(transport: &'static str) -> Self {
+        Self {
+            transport,
+            relayed: counter!("hive_bus_relayed_total", "transport" => transport),
+            lag: gauge!("hive_bus_relay_lag_events", "transport" => transport),
+        }
+    }
+
+    pub(crate) fn relayed(&self, events: usize) {
+        self.relayed.increment(count(events));
+    }
+
+    /// How far behind the end of the database's log the transport is, in sequences.
+    pub(crate) fn behind(&self, sequences: u64) {
+        self.lag.set(float(sequences));
+    }
+
+    pub(crate) fn died(&self, relay: &str, reason: &'static str) {
+        let (transport, relay) = (self.transport, relay.to_owned());
+        counter!("hive_bus_dead_total", "transport" => transport, "consumer" => relay, "reason" => reason).increment(1);
+    }
+
+    pub(crate) fn failed(&self, error: &Error) {
+        let code = error.kind().code();
+        counter!("hive_bus_relay_errors_total", "transport" => self.transport, "code" => code).increment(1);
+    }
+}
+
+/// What retention counts.
+pub(crate) struct RetentionMetrics {
+    transport: &'static str,
+    events: Counter,
+    bytes: Counter,
+    held_back: Gauge,
+}
+
+impl RetentionMetrics {
+    pub(crate) fn new(transport: &'static str) -> Self {
+        Self {
+            transport,
+            events: counter!("hive_bus_pruned_total", "transport" => transport),
+            bytes: counter!("hive_bus_pruned_bytes_total", "transport" => transport),
+            held_back: gauge!("hive_bus_held_back_events", "transport" => transport),
+        }
+    }
+
+    pub(crate) fn passed(&self, events: u64, bytes: u64, held_back: u64) {
+        self.events.increment(events);
+        self.bytes.increment(bytes);
+        self.held_back.set(float(held_back));
+    }
+
+    pub(crate) fn failed(&self, error: &Error) {
+        let code = error.kind().code();
+        counter!("hive_bus_prune_errors_total", "transport" => self.transport, "code" => code).increment(1);
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a gauge is a float, and nothing counted here needs more than its 53 bits"
+)]
+fn float(number: u64) -> f64 {
+    number as f64
 }
 
 fn count(number: usize) -> u64 {

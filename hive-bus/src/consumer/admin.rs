@@ -122,6 +122,10 @@ impl Admin<'_> {
             .await
     }
 
+    pub(crate) async fn remove(&self, name: &str) -> Result<bool> {
+        self.transport().remove(name).await
+    }
+
     pub(crate) async fn purge(&self, name: &str, sequences: &[Sequence]) -> Result<usize> {
         self.transport().purge(name, sequences).await
     }

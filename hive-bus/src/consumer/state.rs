@@ -259,9 +259,10 @@ impl State {
             .is_some_and(|entry| entry.serial() == Some(claim.serial))
     }
 
-    /// The first sequence that may still be needed: retention stays below it.
-    pub(crate) fn floor(&self) -> Sequence {
-        self.window.keys().next().map_or(self.cursor, |first| first.before())
+    /// Whether the consumer has this event still before it, or under way: retention leaves it where it is.
+    pub(crate) fn needs(&self, topic: &Topic, sequence: Sequence) -> bool {
+        // What was taken in is needed also when its pattern is not wanted any more.
+        self.window.contains_key(&sequence) || (sequence > self.cursor && self.wants(topic, sequence))
     }
 
     /// Takes up to `room` entries and new events of `stretch` for a member, and moves the cursor past what was taken in. What
@@ -583,7 +584,7 @@ impl Entry {
 }
 
 /// The beginning of an error's text: enough to know it by.
-fn shortened(error: &str, bytes_max: usize) -> String {
+pub(crate) fn shortened(error: &str, bytes_max: usize) -> String {
     let end = error
         .char_indices()
         .map(|(at, c)| at + c.len_utf8())

@@ -54,6 +54,21 @@ fn it_holds_the_newest_and_no_more() {
 }
 
 #[test]
+fn what_was_removed_is_not_at_hand_any_more() {
+    let recent = Recent::default();
+    push(&recent, (1..=6).map(|at| event(at, "a", 1)).collect());
+    recent.remove(Sequence::new(3));
+    assert_eq!(read(&recent, &Pattern::ALL, 2), None);
+    assert_eq!(read(&recent, &Pattern::ALL, 3), Some((vec![4, 5, 6], 6)));
+    recent.remove(Sequence::new(2));
+    assert_eq!(read(&recent, &Pattern::ALL, 3), Some((vec![4, 5, 6], 6)));
+    recent.remove(Sequence::new(99));
+    assert_eq!(read(&recent, &Pattern::ALL, 5), None);
+    push(&recent, vec![event(7, "a", 1)]);
+    assert_eq!(read(&recent, &Pattern::ALL, 6), Some((vec![7], 7)));
+}
+
+#[test]
 fn a_page_is_bounded_in_bytes() {
     let recent = Recent::default();
     push(

@@ -26,15 +26,32 @@ async fn the_hot_queries_use_their_indexes() {
         (BY_ID, 1, "SEARCH event USING INDEX sqlite_autoindex_event_1 (id=?)"),
         (HEAD, 0, "SEARCH event"),
         (
-            BY_SEQUENCE,
+            FORWARD.sqlite[0],
             11,
             "SEARCH event USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
         ),
         (
-            BY_CORRELATION,
+            FORWARD.sqlite[1],
             11,
             "SEARCH event USING INDEX event_by_correlation (correlation=? AND rowid>? AND rowid<?)",
         ),
+        (
+            BACKWARD.sqlite[0],
+            11,
+            "SEARCH event USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
+        ),
+        (
+            BACKWARD.sqlite[1],
+            11,
+            "SEARCH event USING INDEX event_by_correlation (correlation=? AND rowid>? AND rowid<?)",
+        ),
+        (
+            COUNT.sqlite[0],
+            11,
+            "SEARCH event USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
+        ),
+        (NEXT_ABOVE, 1, "SEARCH event USING INTEGER PRIMARY KEY (rowid>?)"),
+        (NEXT_BELOW, 1, "SEARCH event USING INTEGER PRIMARY KEY (rowid<?)"),
     ] {
         // One step and no sorting: the rows come in the order of their sequences by themselves.
         assert_eq!(plan(sql, count).await, [expected], "{sql}");

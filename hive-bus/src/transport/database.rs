@@ -119,6 +119,26 @@ impl Database {
         }
     }
 
+    /// Publishes the events of dead letters anew, each at the end of the log and with the id that it had, and throws the letters
+    /// away; how many there were.
+    pub(crate) fn publish_letters_in(&self, tx: &mut Tx<'_>, consumer: &str, sequences: &[Sequence]) -> Result<usize> {
+        let letters = letter::find(tx, consumer, sequences)?;
+        let count = letters.len();
+        let mut events = Vec::with_capacity(count);
+        for letter in letters {
+            log::remove(tx, letter.event.id())?;
+            events.push(NewEvent::from(letter.event));
+        }
+        self.publish_in(tx, events)?;
+        letter::purge(tx, consumer, sequences)?;
+        Ok(count)
+    }
+
+    /// The greatest sequence that was ever given.
+    pub(crate) async fn last_given(&self) -> Result<Sequence> {
+        self.inner.db.read(log::last_given).await
+    }
+
     /// Reads what `filter` wants, up to what is settled.
     pub(crate) async fn read_filtered(&self, filter: Filter, after: Sequence, limit: usize) -> Result<Found> {
         let end = self.settled().await?;
@@ -127,6 +147,30 @@ impl Database {
             .read(move |db| {
                 let end = end.map_or_else(|| log::head(db), Ok)?;
                 log::read_after(db, &filter, after, end, limit)
+            })
+            .await
+    }
+
+    /// Reads what `filter` wants, newest first, from `until` or the end of what is settled.
+    pub(crate) async fn read_back(&self, filter: Filter, until: Option<Sequence>, limit: usize) -> Result<Found> {
+        let end = self.settled().await?;
+        self.inner
+            .db
+            .read(move |db| {
+                let end = end.map_or_else(|| log::head(db), Ok)?;
+                log::read_before(db, &filter, until.map_or(end, |until| until.min(end)), limit)
+            })
+            .await
+    }
+
+    /// Counts what `filter` wants, up to what is settled: how much, up to where, and whether that is the end.
+    pub(crate) async fn count(&self, filter: Filter, after: Sequence) -> Result<(u64, Sequence, bool)> {
+        let end = self.settled().await?;
+        self.inner
+            .db
+            .read(move |db| {
+                let end = end.map_or_else(|| log::head(db), Ok)?;
+                log::count_after(db, &filter, after, end)
             })
             .await
     }
@@ -178,6 +222,16 @@ pub(crate) fn load_in(db: &Snapshot<'_>, consumer: &str) -> Result<Option<Regist
 /// Replaces a consumer's state in the caller's transaction.
 pub(crate) fn store_in(tx: &mut Tx<'_>, consumer: &str, change: &Change) -> Result<Option<u64>> {
     letter::store(tx, consumer, change)
+}
+
+/// The names and states of all consumers.
+pub(crate) fn states_in(db: &Snapshot<'_>) -> Result<Vec<(String, Vec<u8>)>> {
+    letter::states(db)
+}
+
+/// [`states_in`], which nobody changes until the transaction has ended.
+pub(crate) fn states_held_in(tx: &mut Tx<'_>) -> Result<Vec<(String, Vec<u8>)>> {
+    letter::states_held(tx)
 }
 
 #[async_trait]

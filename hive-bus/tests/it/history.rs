@@ -69,8 +69,55 @@ pub(super) async fn every_condition_restricts(place: TestDb) {
                 expected,
                 "{query:?}"
             );
+            // A cursor has another side in the other direction.
+            if !has_cursor(&query) {
+                let backwards = query.clone().newest_first().limit(limit);
+                let mut found = sequences(&all(&hive.bus, backwards).await);
+                found.reverse();
+                assert_eq!(found, expected, "{query:?}");
+            }
         }
+        let count = hive.bus.count(query.clone()).await.unwrap();
+        assert_eq!(count, expected.len() as u64, "{query:?}");
     }
+    for (cursor, expected) in [
+        (6, vec![6, 5, 4, 3, 2, 1]),
+        (3, vec![3, 2, 1]),
+        (u64::MAX, vec![6, 5, 4, 3, 2, 1]),
+    ] {
+        let query = Query::new().newest_first().after(Sequence::new(cursor));
+        assert_eq!(sequences(&all(&hive.bus, query.clone()).await), expected, "{query:?}");
+        let failed: Vec<u64> = expected.into_iter().filter(|sequence| sequence % 2 == 1).collect();
+        let query = query.event_type("task.failed").limit(1);
+        assert_eq!(sequences(&all(&hive.bus, query).await), failed);
+    }
+}
+
+fn has_cursor(query: &Query) -> bool {
+    format!("{query:?}").contains("after: Some")
+}
+
+pub(super) async fn counting_takes_any_query_but_an_order(place: TestDb) {
+    let hive = Fixture::on(place).await;
+    assert_eq!(hive.bus.count(Query::new()).await.unwrap(), 0);
+    for at in 0..5_u64 {
+        let event = |topic: &'static str| event(topic).correlation(format!("run-{}", at % 2));
+        let events = [vec![event("a.b"); 100], vec![event("a.c"); 50]].concat();
+        hive.bus.publish_all(events).await.unwrap();
+    }
+    for (query, count) in [
+        (Query::new(), 750),
+        (Query::new().limit(1), 750),
+        (Query::new().topics(pattern("*.b")), 500),
+        (Query::new().topics(pattern("a.>")).correlation("run-1"), 300),
+        (Query::new().correlation("run-0"), 450),
+        (Query::new().after(Sequence::new(700)), 50),
+        (Query::new().after(Sequence::new(9_000)), 0),
+    ] {
+        assert_eq!(hive.bus.count(query.clone()).await.unwrap(), count, "{query:?}");
+    }
+    let error = hive.bus.count(Query::new().newest_first()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
 }
 
 pub(super) async fn topics_are_found_by_pattern_and_not_by_text(place: TestDb) {
@@ -93,6 +140,12 @@ pub(super) async fn topics_are_found_by_pattern_and_not_by_text(place: TestDb) {
             .filter(|topic| pattern(text).matches(&Topic::new(*topic).unwrap()))
             .collect();
         assert_eq!(found, expected, "{text}");
+        let query = Query::new().topics(pattern(text));
+        let count = hive.bus.count(query.clone()).await.unwrap();
+        assert_eq!(count, expected.len() as u64, "{text}");
+        let backwards = all(&hive.bus, query.newest_first().limit(2)).await;
+        let backwards: Vec<&str> = backwards.iter().rev().map(|event| event.topic().as_str()).collect();
+        assert_eq!(backwards, expected, "{text}");
     }
 }
 
@@ -113,9 +166,13 @@ pub(super) async fn a_page_is_bounded_in_events_and_bytes(place: TestDb) {
     assert!((4..=5).contains(&page.events.len()), "{}", page.events.len());
     assert_eq!(page.next, page.events.last().map(|event| event.sequence()));
     assert_eq!(sequences(&hive.all().await), (1..=10).collect::<Vec<_>>());
+    let newest = Query::new().newest_first();
+    let page = hive.bus.history(newest.clone()).await.unwrap();
+    assert!((4..=5).contains(&page.events.len()), "{}", page.events.len());
+    let backwards = sequences(&all(&hive.bus, newest).await);
+    assert_eq!(backwards, (1..=10).rev().collect::<Vec<_>>());
 }
 
-/// On SQLite, where sequences are the table's own.
 #[tokio::test]
 async fn a_rare_event_is_found_far_away() {
     let hive = Fixture::on(TestDb::sqlite()).await;
@@ -128,6 +185,9 @@ async fn a_rare_event_is_found_far_away() {
         .unwrap();
     let page = hive.bus.history(Query::new().topics(pattern("rare"))).await.unwrap();
     assert_eq!((sequences(&page.events), page.next), (vec![far.cast_unsigned()], None));
+    let newest = Query::new().newest_first().topics(pattern("common"));
+    let page = hive.bus.history(newest).await.unwrap();
+    assert_eq!((sequences(&page.events), page.next), (vec![1], None));
     let mut subscription = hive.bus.subscribe("rare").after(Sequence::START).await.unwrap();
     // It is told of the new head and finds the old one on its way there.
     hive.publish("common").await;

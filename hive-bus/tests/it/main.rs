@@ -6,6 +6,7 @@ mod chaos;
 mod cloudevent;
 mod consumers;
 mod crash;
+mod faulty;
 mod history;
 mod hostile;
 mod lag;
@@ -16,6 +17,8 @@ mod publish;
 #[cfg(all(feature = "redis", feature = "test-util", unix))]
 mod redis;
 mod registry;
+mod relay;
+mod retention;
 #[cfg(feature = "postgres")]
 mod server;
 mod sdk;
@@ -66,6 +69,7 @@ cases! {
         a_page_is_bounded_in_events_and_bytes,
         a_trace_shows_what_caused_what,
         a_trace_that_is_too_long_says_so,
+        counting_takes_any_query_but_an_order,
     }
     publish {
         what_is_published_comes_back_whole,
@@ -80,6 +84,28 @@ cases! {
         a_database_without_the_table_says_what_to_do,
         the_migration_goes_back_and_forth,
         a_closed_database_refuses,
+    }
+    relay {
+        everything_committed_arrives_once_and_in_order,
+        subscribers_and_consumers_read_from_the_transport,
+        a_relay_goes_on_after_a_restart,
+        a_relay_goes_on_after_a_kill,
+        answers_may_be_lost,
+        a_transport_that_was_away_is_caught_up_with,
+        a_refused_event_is_a_dead_letter_and_the_others_go_on,
+        a_transport_that_lost_everything_is_given_it_again,
+        a_transport_of_another_database_is_not_fed,
+        a_relay_is_a_consumer_to_whoever_looks,
+    }
+    retention {
+        each_bound_lets_go_of_the_oldest,
+        consumers_hold_back_what_they_listen_to,
+        dead_letters_outlive_their_events,
+        what_is_missing_is_passed_over,
+        sequences_are_not_given_again,
+        many_events_go_in_many_transactions,
+        whoever_goes_back_finds_what_was_there,
+        the_relay_is_waited_for,
     }
     subscribe {
         it_begins_where_it_was_told,

@@ -136,7 +136,11 @@ fn only_the_claim_in_force_settles() {
     assert_eq!(state.lapse(&terms(1, 99), &mut Outcome::default()), 0);
     settle(&mut state, 99, &new[0], &Verdict::Done).0.unwrap();
     assert_eq!(settle(&mut state, 99, &new[0], &Verdict::Done).0, Err(Lost));
-    assert_eq!((state.floor(), state.next_due()), (at(1), None));
+    let topic = Topic::new("a").unwrap();
+    assert_eq!(
+        (state.needs(&topic, at(1)), state.needs(&topic, at(2)), state.next_due()),
+        (false, true, None)
+    );
 }
 
 #[test]
@@ -518,7 +522,8 @@ proptest! {
             for sequence in 1..=state.cursor.get() {
                 let known = ledger.is_over(sequence) || state.window().contains_key(&at(sequence));
                 prop_assert!(known, "{sequence} is gone");
-                prop_assert!(state.floor() < at(sequence) || !state.window().contains_key(&at(sequence)));
+                let under_way = state.window().contains_key(&at(sequence));
+                prop_assert_eq!(state.needs(&Topic::new("a").unwrap(), at(sequence)), under_way);
             }
             prop_assert!(ledger.acked.values().all(|count| *count == 1));
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hive_core::db::{Cell, Kind, Row, Set, Snapshot, ToValue, Tx};
+use hive_core::db::{Cell, Dialect, Kind, Row, Set, Snapshot, ToValue, Tx};
 use hive_errors::Result;
 
 use crate::event::Sequence;
@@ -17,6 +17,13 @@ const FIND: &str = "SELECT letter FROM dead_letter WHERE consumer = ?17
 const PURGE: &str = "DELETE FROM dead_letter WHERE consumer = ?17
     AND sequence IN (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
 
+/// All states. What is to be locked stands behind.
+macro_rules! states {
+    ($lock:literal) => {
+        concat!("SELECT name, state FROM consumer ORDER BY name", $lock)
+    };
+}
+
 static LETTERS: Set = Set::insert(
     "dead_letter",
     &[
@@ -29,6 +36,22 @@ static LETTERS: Set = Set::insert(
 
 pub(super) fn load(db: &Snapshot<'_>, consumer: &str) -> Result<Option<Register>> {
     db.query_opt(LOAD, &[&consumer], |row| Ok(Register::new(row.get(0)?, row.get(1)?)))
+}
+
+/// Each consumer's name and state.
+pub(super) fn states(db: &Snapshot<'_>) -> Result<Vec<(String, Vec<u8>)>> {
+    read_states(db, states!(""))
+}
+
+/// [`states`], of which none changes until the transaction has ended.
+pub(super) fn states_held(tx: &mut Tx<'_>) -> Result<Vec<(String, Vec<u8>)>> {
+    // Where one writes at a time, there is nobody to be kept from it.
+    let alone = tx.dialect() == Dialect::Sqlite;
+    read_states(tx, if alone { states!("") } else { states!(" FOR SHARE") })
+}
+
+fn read_states(db: &Snapshot<'_>, sql: &str) -> Result<Vec<(String, Vec<u8>)>> {
+    db.query(sql, &[], |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
 /// Replaces the state if it has the expected revision, and gives its new one.
