@@ -61,6 +61,42 @@ impl Server for PostgresServer {
     }
 }
 
+#[cfg(feature = "redis")]
+struct RedisServer(testing::Redis);
+
+#[cfg(feature = "redis")]
+impl Server for RedisServer {
+    fn place(&self) -> String {
+        format!("redis:{}", self.0.url())
+    }
+
+    fn kill(&self) {
+        self.0.kill();
+    }
+
+    fn start_again(&self) {
+        self.0.start_again();
+    }
+}
+
+#[cfg(feature = "nats")]
+struct NatsServer(testing::Nats);
+
+#[cfg(feature = "nats")]
+impl Server for NatsServer {
+    fn place(&self) -> String {
+        format!("nats:{}", self.0.url())
+    }
+
+    fn kill(&self) {
+        self.0.kill();
+    }
+
+    fn start_again(&self) {
+        self.0.start_again();
+    }
+}
+
 #[test]
 fn chaos_on_sqlite() {
     if worker::is_one() {
@@ -77,6 +113,24 @@ fn chaos_on_postgres() {
     let server = Postgres::start(PostgresOptions::default());
     let address = server.database();
     run("chaos::chaos_on_postgres", &PostgresServer(server, address));
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn chaos_on_redis() {
+    if worker::is_one() {
+        return worker::work();
+    }
+    run("chaos::chaos_on_redis", &RedisServer(testing::Redis::start()));
+}
+
+#[cfg(feature = "nats")]
+#[test]
+fn chaos_on_nats() {
+    if worker::is_one() {
+        return worker::work();
+    }
+    run("chaos::chaos_on_nats", &NatsServer(testing::Nats::start()));
 }
 
 fn run(test: &'static str, server: &dyn Server) {

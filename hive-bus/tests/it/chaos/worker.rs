@@ -4,6 +4,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hive_bus::transport::Transport;
 use hive_bus::{Begin, Bus, NewEvent, Sequence};
 use hive_core::clock::{Clock, SystemClock};
 use hive_core::db::{Db, Options};
@@ -89,11 +90,27 @@ pub(super) fn check_at_rest(place: &str) {
 async fn open(place: &str) -> Result<Bus> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (kind, address) = place.split_once(':').unwrap();
-    let options = match kind {
-        "sqlite" => Options::file(address),
-        "postgres" => Options::postgres(address),
+    let transport: Arc<dyn Transport> = match kind {
+        "sqlite" => return open_database(Options::file(address), clock).await,
+        "postgres" => return open_database(Options::postgres(address), clock).await,
+        #[cfg(feature = "redis")]
+        "redis" => {
+            use hive_bus::transport::redis::{Options, Redis};
+            Arc::new(Redis::open(Options::new(address)).await?)
+        }
+        #[cfg(feature = "nats")]
+        "nats" => {
+            use hive_bus::transport::nats::{Nats, Options};
+            // A server that comes back within a moment is not worth a long wait here.
+            let options = Options::new(address).request_timeout(Duration::from_secs(3));
+            Arc::new(Nats::open(options).await?)
+        }
         other => panic!("{other}"),
     };
+    Ok(Bus::over(transport, clock, IdSource::system()))
+}
+
+async fn open_database(options: Options, clock: Arc<dyn Clock>) -> Result<Bus> {
     let db = Db::open(options.migrations(&hive_bus::MIGRATIONS)).await?;
     Bus::open(db, clock, IdSource::system()).await
 }
