@@ -189,20 +189,17 @@ async fn an_id_is_published_once_whatever_came_with_it() {
     assert!(again[0] > first[1]);
 
     // Another event with an id that is taken, by an earlier batch and by this one.
-    let other = |event: &NewEvent| {
-        let NewEvent { .. } = event;
-        NewEvent::new("test", "a.b", &"other").unwrap().time(SystemClock.now())
-    };
+    let other = || NewEvent::new("test", "a.b", &"other").unwrap().time(SystemClock.now());
     let known = log(&transport, Sequence::START).await;
     let fresh = event(4);
     for taken in [known[0].id(), known[2].id()] {
-        let batch = vec![event(5), other(&one).id(taken), event(6)];
+        let batch = vec![event(5), other().id(taken), event(6)];
         let error = transport.publish(batch).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Conflict);
         assert!(error.field("id").is_some());
     }
     let id = new_id();
-    let batch = vec![fresh.clone().id(id), other(&fresh).id(id), event(7)];
+    let batch = vec![fresh.clone().id(id), other().id(id), event(7)];
     assert_eq!(transport.publish(batch).await.unwrap_err().kind(), ErrorKind::Conflict);
     let numbers: Vec<u32> = log(&transport, again[0])
         .await
@@ -413,12 +410,10 @@ async fn a_server_says_how_durable_it_is() {
         &["ACL", "SETUSER", "app", "on", ">word", "~*", "&*", "+@all", "-config"],
     )
     .await;
-    let user = options.clone();
     let url = format!("redis://app:word@127.0.0.1:{}/0", server.port());
     let hidden = Redis::open(self::options(&url)).await.unwrap();
     assert_eq!(hidden.durability(), Durability::Unknown);
     hidden.publish(vec![event(1)]).await.unwrap();
-    drop(user);
 }
 
 #[tokio::test]

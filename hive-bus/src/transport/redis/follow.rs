@@ -176,13 +176,13 @@ impl Place {
 
 /// The streams of an answer, each with its entries; none when the time ran out.
 fn streams(answer: Value) -> Option<Vec<(Vec<u8>, Vec<Value>)>> {
-    let streams = match answer {
-        Value::Nil => Vec::new(),
-        Value::Map(streams) => streams,
-        answer => {
-            let pair = |stream| <[Value; 2]>::try_from(list(stream)?).ok().map(<(Value, Value)>::from);
-            list(answer)?.into_iter().map(pair).collect::<Option<_>>()?
-        }
+    let pair = |stream| <[Value; 2]>::try_from(list(stream)?).ok().map(<(Value, Value)>::from);
+    let streams = if answer == Value::Nil {
+        Vec::new()
+    } else if let Value::Map(streams) = answer {
+        streams
+    } else {
+        list(answer)?.into_iter().map(pair).collect::<Option<_>>()?
     };
     let stream = |(name, entries)| Some((bytes(name)?, list(entries)?));
     streams.into_iter().map(stream).collect()

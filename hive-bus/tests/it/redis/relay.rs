@@ -6,7 +6,7 @@ use hive_bus::{Event, Sequence};
 use hive_core::testing;
 use hive_errors::ErrorKind;
 
-use super::{ask, bare, event, listen, log, new_id, open, options};
+use super::{ask, bare, event, listen, log, open, options};
 
 /// Events as a database has committed them.
 async fn committed(count: usize) -> Vec<Event> {
@@ -103,5 +103,4 @@ async fn what_the_server_has_lost_is_relayed_again_and_heard() {
     relay.relay(all[15..30].to_vec()).await.unwrap();
     assert_eq!(behind.await.unwrap(), all[..30]);
     assert_eq!(log(&reader, Sequence::START).await, all[..30]);
-    let _unused = new_id();
 }
