@@ -149,7 +149,8 @@ fn a_hostile_cloudevent_is_refused() {
         ("schemaversion", json!(1e300)),
         ("expirytime", json!("tomorrow")),
         ("time", json!(1)),
-        ("id", json!("'; DROP TABLE event; --")),
+        ("id", json!("")),
+        ("id", json!(7)),
         ("type", json!("a\nb")),
         ("source", json!("a\0")),
     ] {
