@@ -89,10 +89,10 @@ pub const TRACE_EVENTS_MAX: usize = 10_000;
 pub const TRACE_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Recent events kept in memory for all live subscribers together, so that a fresh event costs them no query.
-pub const RECENT_EVENTS_MAX: usize = 1_024;
+pub const RECENT_EVENTS_MAX: usize = 8_192;
 
 /// Bytes of recent events kept in memory.
-pub const RECENT_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub const RECENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Events that are moved on at once where several processes write: with [`PAGE_BYTES_MAX`] it bounds one look.
 pub const FOLLOW_EVENTS: usize = 1_000;

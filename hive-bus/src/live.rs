@@ -49,16 +49,19 @@ struct Inner {
 }
 
 /// Wakes one who waits.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Bell {
     notify: Notify,
     /// The round of the dispatcher that rang last, so that one round rings once.
     round: AtomicU64,
-    /// Whether the log may have something for whoever waits.
-    rung: AtomicBool,
+    /// The first event that rang since it was taken; [`SILENT`] when none did, 0 when that is not known.
+    first: AtomicU64,
     /// Whether somebody else may have changed the group's state.
     touched: AtomicBool,
 }
+
+/// Nothing rang.
+const SILENT: u64 = u64::MAX;
 
 /// Somebody waits for events that match some patterns. It ends when it is dropped.
 pub struct Interest {
@@ -271,13 +274,13 @@ impl Inner {
     fn tell(&self, event: &Event, round: u64) {
         lock(&self.interests).for_each_match(event.topic(), |bell| {
             if bell.round.swap(round, Ordering::Relaxed) != round {
-                bell.ring();
+                bell.ring(event.sequence());
             }
         });
     }
 
     fn tell_all(&self) {
-        lock(&self.interests).for_each(|bell| bell.ring());
+        lock(&self.interests).for_each(|bell| bell.ring(Sequence::START));
     }
 }
 
@@ -289,14 +292,25 @@ impl Drop for Inner {
     }
 }
 
+impl Default for Bell {
+    fn default() -> Self {
+        Self {
+            notify: Notify::new(),
+            round: AtomicU64::new(0),
+            first: AtomicU64::new(SILENT),
+            touched: AtomicBool::new(false),
+        }
+    }
+}
+
 impl Bell {
     fn touch(&self) {
         self.touched.store(true, Ordering::Release);
-        self.ring();
+        self.ring(Sequence::START);
     }
 
-    fn ring(&self) {
-        self.rung.store(true, Ordering::Release);
+    fn ring(&self, first: Sequence) {
+        self.first.fetch_min(first.get(), Ordering::AcqRel);
         self.notify.notify_one();
     }
 }
@@ -318,13 +332,15 @@ impl Interest {
         }
     }
 
-    /// Takes the wake-up, before looking: what comes from here on wakes again.
-    pub fn take(&self) -> bool {
-        self.bell.rung.swap(false, Ordering::AcqRel)
+    /// Takes the wake-up, before looking: what comes from here on wakes again. With the first event that woke; whoever had seen
+    /// all before that was told of may go on there, as nothing between matches. [`Sequence::START`] when that is not known.
+    pub fn take(&self) -> Option<Sequence> {
+        let first = self.bell.first.swap(SILENT, Ordering::AcqRel);
+        (first != SILENT).then(|| Sequence::new(first))
     }
 
     fn is_woken(&self) -> bool {
-        self.bell.rung.load(Ordering::Acquire)
+        self.bell.first.load(Ordering::Acquire) != SILENT
     }
 }
 

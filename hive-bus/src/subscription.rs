@@ -136,6 +136,7 @@ impl IntoFuture for Subscribe {
                 lag,
                 share,
                 dropped: 0,
+                caught_up: false,
             })
         })
     }
@@ -162,6 +163,8 @@ pub struct Subscription {
     /// What publishers wait for.
     share: Option<Share>,
     dropped: u64,
+    /// It had seen everything up to the end of the log when it began to wait.
+    caught_up: bool,
 }
 
 /// A read that goes on when nobody polls it: a caller that drops [`Subscription::next`] at every tick of a clock still gets
@@ -189,7 +192,12 @@ impl Subscription {
     pub async fn next(&mut self) -> Result<Event> {
         loop {
             // Before looking, so that what is committed from here on ends the wait below.
-            self.interest.take();
+            if let Some(first) = self.interest.take() {
+                // Nothing before the first event that woke is for this subscription, where it had seen all before.
+                if std::mem::take(&mut self.caught_up) {
+                    self.scanned = self.scanned.max(first.before());
+                }
+            }
             let head = self.transport.live().head();
             self.keep_up(head.sequence)?;
             if let Some(event) = self.page.pop_front() {
@@ -212,6 +220,7 @@ impl Subscription {
                     );
                 }
             } else {
+                self.caught_up = true;
                 self.interest.woken().await;
             }
         }

@@ -39,6 +39,8 @@ pub(super) struct Driver {
     closing: bool,
     /// There is no such consumer any more.
     removed: bool,
+    /// The cursor was at the end of the log when that was looked at last.
+    caught_up: bool,
 }
 
 /// What this member has taken and not settled.
@@ -104,12 +106,19 @@ impl Driver {
             failures: 0,
             closing: false,
             removed: false,
+            caught_up: false,
         }
     }
 
     pub(super) async fn run(mut self) {
         loop {
-            self.interest.take();
+            if let Some(first) = self.interest.take() {
+                // Nothing before the first event that woke is for this consumer, where it had seen all before.
+                if self.caught_up {
+                    self.state.cursor = self.state.cursor.max(first.before());
+                }
+                self.caught_up = false;
+            }
             if self.interest.take_touched()
                 && let Err(error) = self.reload().await
             {
@@ -380,7 +389,10 @@ impl Driver {
         let limit = limits::PAGE_EVENTS_MAX;
         let (mut events, reached) = match live.recent(self.state.patterns(), cursor, limit) {
             Some(found) => found,
-            None if live.head().sequence <= cursor => return Ok(()),
+            None if live.head().sequence <= cursor => {
+                self.caught_up = true;
+                return Ok(());
+            }
             None => {
                 let found = self.transport.read(self.state.patterns(), cursor, limit).await?;
                 (found.events, found.reached)
@@ -512,6 +524,7 @@ impl Driver {
         };
         self.state = State::from_bytes(&register.state)?;
         self.revision = register.revision;
+        self.caught_up = false;
         self.written = self.state.cursor;
         self.handle.set_time(self.transport.now().await?);
         for sequence in self.withdraw_lost() {

@@ -753,3 +753,27 @@ async fn who_opens_the_file_again_goes_on_at_once() {
         delivery.ack().await.unwrap();
     }
 }
+
+/// Events for others, in bursts, cost a consumer nothing, and what comes for it after them is found.
+#[tokio::test]
+async fn who_waits_passes_over_what_is_for_others() {
+    for place in [Place::memory().await, Place::sqlite().await] {
+        let consumer = place.bus.consumer("c", "rare.*").await.unwrap();
+        let mut subscription = place.bus.subscribe("rare.*").await.unwrap();
+        for round in 0..3 {
+            for _ in 0..12 {
+                place.publish(&["common.x"; 1_000]).await;
+            }
+            let sequence = place.publish(&["rare.x"]).await[0];
+            let delivery = next(&consumer).await;
+            assert_eq!(delivery.event().sequence(), sequence, "round {round}");
+            delivery.ack().await.unwrap();
+            assert_eq!(
+                timeout(LONG, subscription.next()).await.unwrap().unwrap().sequence(),
+                sequence
+            );
+            let info = place.bus.consumer_info("c").await.unwrap();
+            assert_eq!((info.cursor, info.taken), (sequence, 0));
+        }
+    }
+}
