@@ -270,6 +270,10 @@ pub const DUTY_LEASE: Duration = Duration::from_secs(10);
 /// How long a transport may take for a page before it counts as away.
 pub const RELAY_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long a relay with nothing to do takes no notice that a transport has lost its last events, with a server that was started
+/// again: whoever waits for them waits as long.
+pub const RELAY_LOOK: Duration = Duration::from_secs(30);
+
 /// How long after an event was relayed that is written down, at the latest. Retention waits for it, and people look at it; a relay
 /// that goes on asks the transport.
 pub const RELAY_NOTE_WAIT: Duration = Duration::from_secs(1);

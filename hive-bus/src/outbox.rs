@@ -6,7 +6,8 @@
 //! [`Transport::relay`]. Subscriptions and consumers read from there.
 //!
 //! - **Nothing is lost.** The relay goes on behind what the transport says that it has ([`Transport::relayed`]): after a restart,
-//!   a kill or an answer that was lost on the way, and also when the transport has lost what it had.
+//!   a kill or an answer that was lost on the way, and also when the transport has lost what it had, which is noticed with the
+//!   next event or after [`limits::RELAY_LOOK`].
 //! - **In order, and once.** Events keep the sequences that they have in the database. What the transport has already it leaves
 //!   out, so relaying again is safe.
 //! - **One at a time.** Where several processes share the database, a lease says who relays; the others wait for it. One that
@@ -23,7 +24,9 @@
 //! delay. When a transport is not relayed to any more, [`Bus::remove_consumer`](crate::Bus::remove_consumer) forgets its relay,
 //! for which retention would wait.
 //!
-//! A new transport is given the whole log, from its oldest event on. A database relays to one transport of each name.
+//! A new transport is given the whole log, from its oldest event on. A database relays to one transport of each name. What was
+//! published in a transaction of [`Write::relaxed`](hive_core::db::Write::relaxed) may be relayed before it is on disk, and a loss
+//! of power then takes it from the database alone.
 
 mod record;
 mod relay;

@@ -31,6 +31,9 @@ pub(crate) struct Relay {
     record: Record,
     /// The transport has everything up to here, and nothing after it; `None` when it is to be asked.
     position: Option<Sequence>,
+    /// The last event that the transport is known to have had, and when it was heard of, on the monotonic clock.
+    had: Sequence,
+    heard: Duration,
     failures: u32,
     /// Since when nothing went through, on the monotonic clock.
     failing: Option<Duration>,
@@ -63,6 +66,8 @@ impl Relay {
             stop,
             everything: Patterns::from(Pattern::ALL),
             position: None,
+            had: Sequence::START,
+            heard: Duration::ZERO,
             failures: 0,
             failing: None,
         })
@@ -146,7 +151,8 @@ impl Relay {
             return Ok(false);
         }
         let after = match self.position {
-            Some(position) => position,
+            Some(position) if self.silence() < limits::RELAY_LOOK => position,
+            Some(position) => self.look(position).await?,
             None => self.begin().await?,
         };
         let (events, reached) = self.page(after).await?;
@@ -156,6 +162,32 @@ impl Relay {
         self.send(events).await?;
         self.reached(reached);
         Ok(true)
+    }
+
+    /// How long nothing was heard of the transport.
+    fn silence(&self) -> Duration {
+        self.clock.monotonic().saturating_sub(self.heard)
+    }
+
+    /// The transport has an event, or all up to where it says.
+    fn heard_of(&mut self, had: Sequence) {
+        self.had = had;
+        self.heard = self.clock.monotonic();
+    }
+
+    /// Whether the transport still has what it had: one that lost its last events gets them again, also when there are no new
+    /// ones.
+    async fn look(&mut self, position: Sequence) -> Result<Sequence> {
+        let relayed = self.within(self.transport.relayed()).await?;
+        if relayed < self.had {
+            tracing::warn!(
+                relay = %self.record.name, had = %self.had, has = %relayed,
+                "the transport has lost events, which are relayed again"
+            );
+            return self.begin().await;
+        }
+        self.heard = self.clock.monotonic();
+        Ok(position)
     }
 
     /// Where the transport's log ends, which is where it goes on.
@@ -176,6 +208,7 @@ impl Relay {
                 "it was fed from another database, or from this one before it was restored: empty it, or take another name on it",
             ));
         }
+        self.heard_of(relayed);
         self.reached(relayed);
         Ok(relayed)
     }
@@ -215,10 +248,11 @@ impl Relay {
         if events.is_empty() {
             return Ok(());
         }
-        let count = events.len();
+        let (count, last) = (events.len(), events.last().map(Event::sequence));
         match self.within(self.transport.relay(events.clone())).await {
             Ok(()) => {
                 self.metrics.relayed(count);
+                self.heard_of(last.unwrap_or(self.had));
                 Ok(())
             }
             Err(error) if is_refusal(&error) => self.send_singly(events).await,
@@ -230,7 +264,10 @@ impl Relay {
     async fn send_singly(&mut self, events: Vec<Event>) -> Result<()> {
         for event in events {
             match self.within(self.transport.relay(vec![event.clone()])).await {
-                Ok(()) => self.metrics.relayed(1),
+                Ok(()) => {
+                    self.metrics.relayed(1);
+                    self.heard_of(event.sequence());
+                }
                 Err(error) if is_refusal(&error) => self.bury(&event, &error).await?,
                 Err(error) => return Err(error),
             }
@@ -260,17 +297,12 @@ impl Relay {
 
     /// Waits until there may be something to do.
     async fn rest(&self, interest: &Interest) {
-        let due = self.record.due();
-        let sleep = async {
-            match due {
-                Some(due) => self.clock.sleep(due).await,
-                None => std::future::pending().await,
-            }
-        };
+        let look = limits::RELAY_LOOK.saturating_sub(self.silence());
+        let wait = self.record.due().map_or(look, |due| due.min(look));
         tokio::select! {
             () = interest.woken() => {}
             () = self.stop.requested() => {}
-            () = sleep => {}
+            () = self.clock.sleep(wait.max(limits::RELAY_BACKOFF_MIN)) => {}
         }
     }
 

@@ -316,7 +316,8 @@ pub(super) async fn whoever_goes_back_finds_what_was_there(database: TestDb) {
         let there: BTreeSet<u64> = left(&bus).await.into_iter().collect();
         let pruned = timeout(LONG, pruning).await.unwrap().unwrap();
         let after: BTreeSet<u64> = left(&bus).await.into_iter().collect();
-        assert_eq!(after, there, "round {round}: {pruned:?}");
+        let gone = there.difference(&after).count();
+        assert_eq!(gone, 0, "round {round}: {pruned:?}");
         bus.seek("mail", Begin::Now).await.unwrap();
         retain(&bus, [of("*").count(0)]).await;
         assert!(left(&bus).await.is_empty());
