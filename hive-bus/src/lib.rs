@@ -121,6 +121,9 @@
 //! | `subscription` | [`Subscription`] and its [`Lag`] |
 //! | [`telemetry`] | what is counted and measured |
 //! | `consumer` | [`Consumer`] and [`Delivery`] |
+//! | `duty` | what one process at a time does for all that share a database |
+//! | `outbox` | the relay from a database to another transport: [`Bus::open_with`] |
+//! | `retention` | [`RetentionPolicy`]: what may be forgotten, and when |
 //! | `bus` | [`Bus`] |
 //! | `mailbox` | [`Mailbox`], [`Letter`], [`Bus::send`], [`Bus::request`], [`Bus::message_status`] |
 

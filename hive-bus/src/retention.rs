@@ -1,59 +1,4 @@
-//! Retention: what may be forgotten, and when.
-//!
-//! A bus forgets nothing by itself. A [`RetentionPolicy`] says what may go, by age, by number and by size, for the topics that its
-//! rules name; [`Bus::retain`](crate::Bus::retain) lets go of it once, [`Bus::keep`](crate::Bus::keep) again and again in the
-//! background.
-//!
-//! ```
-//! use std::time::Duration;
-//!
-//! use hive_bus::{Bus, Pattern, Retention, RetentionPolicy};
-//!
-//! # async fn example(bus: Bus) -> hive_bus::Result<()> {
-//! const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-//! let policy = RetentionPolicy::new([
-//!     // No bound: these are kept for ever, whatever the rules below say.
-//!     Retention::of(Pattern::new("audit.>")?),
-//!     // Who reads these late has no use for them.
-//!     Retention::of(Pattern::new("agent.heartbeat.*")?).count(10_000).even_unread(),
-//!     Retention::of(Pattern::ALL).age(30 * DAY).bytes(20_000_000_000),
-//! ])?;
-//! bus.keep(policy, Duration::from_secs(60 * 60)).await?;
-//! # Ok(())
-//! # }
-//! ```
-//!
-//! # Which rule
-//! The first rule whose topics match an event decides on it, and no other does: put the particular before the general. An event
-//! that no rule matches is kept. Of a rule's bounds, each says what may go: an event goes when it is too old, *or* not among the
-//! newest so many, *or* not among the newest of so many bytes.
-//!
-//! # What waits for whom
-//! An event stays for as long as a durable consumer of this database has not finished it: it comes after the consumer's cursor and
-//! matches its patterns, or it is under way. So a consumer that is not running any more holds back what it listens to, and nothing
-//! else: [`Pruned::held_back`] says how much and [`Pruned::held_by`] who. Let it go on, or
-//! [remove](crate::Bus::remove_consumer) it; or say [`Retention::even_unread`] for events that are worth nothing by then. The
-//! relay to another transport is a consumer of everything, and even unread means not even relayed. A consumer that is made, or
-//! sent back, while events are being removed begins at what is left.
-//!
-//! Nothing waits for live subscriptions, which have no place where they are remembered: one that is so far behind misses what was
-//! removed. Another process that has recent events in memory may still hand them out for a moment. Dead letters hold their events whole and outlive them.
-//!
-//! # What it costs
-//! A pass reads the log's outlines (sequence, date, topic, size; not the data) in pages and removes in short transactions, a few
-//! hundred events each, so that nobody waits long. For bounds by age it reads what is older than the least of them, from the
-//! oldest event on; what is kept of that is read again each time. For bounds by number or size it also reads from the newest event
-//! back until all of them are full, which may be the whole log: some millions of events a second on SQLite, some hundred
-//! thousand on PostgreSQL. It can be stopped anywhere, and several processes may do it at the same time.
-//!
-//! On SQLite the file does not shrink; what is free in it is used again. On PostgreSQL, vacuuming does the same.
-//!
-//! # Afterwards
-//! Sequences are not given again. Reading, and history and traces, go over what is missing; a trace whose beginning is gone has
-//! its later events as roots. Publishing an event again with the id of one that was removed is a new event.
-//!
-//! Other transports than the database bound what they keep themselves, whoever has read it, and say by how much:
-//! [`Memory`](crate::transport::Memory) and the options of those that have a server.
+//! Retention: what may be forgotten, and when. See [`RetentionPolicy`].
 
 mod keep;
 mod pass;
@@ -109,7 +54,7 @@ impl Retention {
     }
 
     /// What is not among the newest of this rule's events that take so many bytes together may go. An event takes what its data
-    /// and attributes do; what the database adds is about half as much again for small ones.
+    /// and attributes do; what the database adds to that for itself comes on top.
     pub fn bytes(mut self, bytes: u64) -> Self {
         self.bytes = Some(bytes);
         self
@@ -123,6 +68,61 @@ impl Retention {
 }
 
 /// What may be forgotten: rules, of which the first that matches an event decides on it.
+///
+/// A bus forgets nothing by itself. A [`RetentionPolicy`] says what may go, by age, by number and by size, for the topics that its
+/// rules name; [`Bus::retain`](crate::Bus::retain) lets go of it once, [`Bus::keep`](crate::Bus::keep) again and again in the
+/// background.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use hive_bus::{Bus, Pattern, Retention, RetentionPolicy};
+///
+/// # async fn example(bus: Bus) -> hive_bus::Result<()> {
+/// const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// let policy = RetentionPolicy::new([
+///     // No bound: these are kept for ever, whatever the rules below say.
+///     Retention::of(Pattern::new("audit.>")?),
+///     // Who reads these late has no use for them.
+///     Retention::of(Pattern::new("agent.heartbeat.*")?).count(10_000).even_unread(),
+///     Retention::of(Pattern::ALL).age(30 * DAY).bytes(20_000_000_000),
+/// ])?;
+/// bus.keep(policy, Duration::from_secs(60 * 60)).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Which rule
+/// The first rule whose topics match an event decides on it, and no other does: put the particular before the general. An event
+/// that no rule matches is kept. Of a rule's bounds, each says what may go: an event goes when it is too old, *or* not among the
+/// newest so many, *or* not among the newest of so many bytes.
+///
+/// # What waits for whom
+/// An event stays for as long as a durable consumer of this database has not finished it: it comes after the consumer's cursor and
+/// matches its patterns, or it is under way. So a consumer that is not running any more holds back what it listens to, and nothing
+/// else: [`Pruned::held_back`] says how much and [`Pruned::held_by`] who. Let it go on, or
+/// [remove](crate::Bus::remove_consumer) it; or say [`Retention::even_unread`] for events that are worth nothing by then. The
+/// relay to another transport is a consumer of everything, and even unread means not even relayed. A consumer that is made, or
+/// sent back, while events are being removed begins at what is left.
+///
+/// Nothing waits for live subscriptions, which have no place where they are remembered: one that is so far behind misses what was
+/// removed. Another process that has recent events in memory may still hand them out for a moment. Dead letters hold their events whole and outlive them.
+///
+/// # What it costs
+/// A pass reads the log's outlines (sequence, date, topic, size; not the data) in pages and removes in short transactions, a few
+/// hundred events each, so that nobody waits long. For bounds by age it reads what is older than the least of them, from the
+/// oldest event on; what is kept of that is read again each time. For bounds by number or size it also reads from the newest event
+/// back until all of them are full, which may be the whole log. It can be stopped anywhere, and several processes may do it at the
+/// same time.
+///
+/// On SQLite the file does not shrink; what is free in it is used again. On PostgreSQL, vacuuming does the same.
+///
+/// # Afterwards
+/// Sequences are not given again. Reading, and history and traces, go over what is missing; a trace whose beginning is gone has
+/// its later events as roots. Publishing an event again with the id of one that was removed is a new event.
+///
+/// Other transports than the database bound what they keep themselves, whoever has read it, and say by how much:
+/// [`Memory`](crate::transport::Memory) and the options of those that have a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetentionPolicy {
     rules: Vec<Retention>,
