@@ -3,6 +3,7 @@
 //!
 //! Each round lets the processes work for a moment and then kills one of them, or the server. `HIVE_CHAOS_ROUNDS` sets how many
 //! there are per transport, `HIVE_CHAOS_SEED` repeats a run as far as the operating system lets it.
+#![expect(clippy::print_stdout, reason = "a run says how it can be repeated, and what it saw")]
 
 mod ledger;
 mod worker;

@@ -524,7 +524,8 @@ async fn many_handlers_handle_everything_in_order(place: Place) {
                 async move {
                     let event = delivery.event();
                     tokio::task::yield_now().await;
-                    if event.sequence().get() % 7 == 0 && failed_once.lock().unwrap().insert(event.sequence()) {
+                    if event.sequence().get().is_multiple_of(7) && failed_once.lock().unwrap().insert(event.sequence())
+                    {
                         return Err(Failure::retryable("the first time it fails").with_retry_after(Duration::ZERO));
                     }
                     assert_ne!(event.sequence().get() % 100, 50, "a handler that panics");

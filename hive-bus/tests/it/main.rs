@@ -1,5 +1,10 @@
 //! The bus on real databases.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on fails"
+)]
 
 #[cfg(feature = "postgres")]
 mod chaos;

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hive_bus::transport::{Database, Memory, Transport};
+use hive_bus::transport::{Database, Transport};
 use hive_bus::{Begin, Bus, ErrorKind, Event, NewEvent, Query, Sequence, limits};
 use hive_core::clock::{Clock, ManualClock, SystemClock};
 use hive_core::db::Db;
@@ -430,6 +430,24 @@ pub(super) async fn a_relay_is_a_consumer_to_whoever_looks(database: TestDb) {
     end(db, bus).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transport_that_hangs_does_not_keep_a_bus_from_ending() {
+    let place = Place::new(TestDb::sqlite());
+    let stuck = place.target.other_way();
+    let (db, bus) = place.open_to(&stuck).await;
+    let first = last(&bus).await;
+    arrived(&place.target, first).await;
+    stuck.hold();
+    bus.publish_all(some("a", 50)).await.unwrap();
+    end(db, bus).await;
+    assert_eq!(place.target.all().await.len(), 1);
+    stuck.release();
+    let (db, bus) = place.open().await;
+    assert_all_arrived(&bus, &place.target).await;
+    assert_eq!(place.target.all().await.len(), 51);
+    end(db, bus).await;
+}
+
 #[tokio::test]
 async fn a_database_is_not_relayed_to() {
     let place = Place::new(TestDb::sqlite());
@@ -442,6 +460,8 @@ async fn a_database_is_not_relayed_to() {
 
 #[cfg(feature = "postgres")]
 mod processes {
+    use hive_bus::transport::Memory;
+
     use super::*;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

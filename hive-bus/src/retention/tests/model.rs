@@ -373,8 +373,8 @@ fn check(place: &TestDb, cases: u32) {
         Ok(())
     });
     ran.unwrap();
+    let database = world.into_inner().database;
     runtime.block_on(async {
-        let database = &world.borrow().database;
         database.close().await.unwrap();
         database.db().close().await.unwrap();
     });

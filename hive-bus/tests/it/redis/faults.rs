@@ -192,7 +192,7 @@ async fn a_server_that_stalls_is_left_alone_until_it_answers() {
     };
     let broken = open(&impatient().breaker(BreakerPolicy::new(4, MINUTE * 60))).await;
     let patient = open(&impatient()).await;
-    let mut published = vec![event(0), event(1)];
+    let mut published = [event(0), event(1)];
     broken.publish(vec![published[0].clone()]).await.unwrap();
     proxy.stall();
     let mut kinds = Vec::new();
