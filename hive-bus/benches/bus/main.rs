@@ -32,9 +32,14 @@ mod deliver;
 mod fanout;
 mod idle;
 mod matching;
+mod messages;
+#[cfg(all(feature = "nats", feature = "test-util"))]
+mod nats;
 #[cfg(all(feature = "postgres", feature = "test-util"))]
 mod postgres;
 mod publish;
+#[cfg(all(feature = "redis", feature = "test-util"))]
+mod redis;
 mod sqlite;
 
 use std::time::Duration;
@@ -86,6 +91,11 @@ const PARTS: &[(&str, Part)] = &[
     ("fanout", fanout::run),
     #[cfg(all(feature = "postgres", feature = "test-util"))]
     ("postgres", postgres::run),
+    #[cfg(all(feature = "redis", feature = "test-util"))]
+    ("redis", redis::run),
+    #[cfg(all(feature = "nats", feature = "test-util"))]
+    ("nats", nats::run),
+    ("messages", messages::run),
     ("idle", idle::run),
 ];
 

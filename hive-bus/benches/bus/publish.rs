@@ -54,6 +54,16 @@ pub(crate) fn event(number: i64) -> NewEvent {
     NewEvent::new("bench.item", topic, &body()).unwrap()
 }
 
+/// The same event as a text, for clients that know no more.
+#[cfg(any(feature = "redis", feature = "nats"))]
+pub(crate) fn as_text(number: i64) -> String {
+    let topic = format!("bench.item.{}", number.rem_euclid(100));
+    format!(
+        r#"{{"specversion":"1.0","id":"evt_{number:026}","source":"/hive","type":"bench.item","subject":"{topic}","data":{:?}}}"#,
+        body()
+    )
+}
+
 pub(crate) fn body() -> String {
     "x".repeat(BYTES - 2)
 }

@@ -18,6 +18,7 @@ mod lag;
 mod messages;
 #[cfg(feature = "nats")]
 mod nats;
+mod metrics;
 mod publish;
 #[cfg(all(feature = "redis", feature = "test-util", unix))]
 mod redis;
