@@ -31,7 +31,10 @@ pub(crate) fn run(runtime: &Runtime, figures: &mut Figures) -> Vec<(String, Bar)
     }
     publish::consume(runtime, figures, &bus, "nats");
     runtime.block_on(bus.shutdown()).unwrap();
-    vec![("bus.nats.raw_ratio.batched".to_owned(), Bar::Ratio(0.5))]
+    vec![
+        ("bus.nats.raw_ratio.100".to_owned(), Bar::Ratio(0.5)),
+        ("bus.nats.raw_ratio.batched".to_owned(), Bar::Ratio(0.5)),
+    ]
 }
 
 /// A stream of its own on the same server. The library takes no credentials from the url.

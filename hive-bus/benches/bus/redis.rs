@@ -34,7 +34,10 @@ pub(crate) fn run(runtime: &Runtime, figures: &mut Figures) -> Vec<(String, Bar)
     }
     publish::consume(runtime, figures, &bus, "redis");
     runtime.block_on(bus.shutdown()).unwrap();
-    vec![("bus.redis.raw_ratio.batched".to_owned(), Bar::Ratio(0.5))]
+    vec![
+        ("bus.redis.raw_ratio.100".to_owned(), Bar::Ratio(0.5)),
+        ("bus.redis.raw_ratio.batched".to_owned(), Bar::Ratio(0.5)),
+    ]
 }
 
 fn bare(runtime: &Runtime, connection: &MultiplexedConnection, publishers: Publishers) -> Measured {
