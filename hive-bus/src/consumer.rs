@@ -573,24 +573,16 @@ impl Consumer {
     /// # Cancel safety
     /// As [`Delivery::ack`], for those that were polled.
     pub async fn ack_all(&self, deliveries: impl IntoIterator<Item = Delivery>) -> Result<()> {
-        let mut last = None;
-        let mut all = deliveries.into_iter().peekable();
-        let mut first_error = Ok(());
-        let mut answers = Vec::new();
-        while let Some(delivery) = all.next() {
-            if all.peek().is_none() {
-                last = Some(delivery);
-            } else {
-                answers.push(delivery.settle_later(Verdict::Done));
-            }
-        }
-        if let Some(last) = last {
-            first_error = last.ack().await;
-        }
+        // Each is said before the first answer is waited for, so that they are one change of the state.
+        let answers: Vec<_> = deliveries
+            .into_iter()
+            .map(|delivery| delivery.settle_later(Verdict::Done))
+            .collect();
+        let mut result = Ok(());
         for answer in answers {
-            first_error = first_error.and(delivery::told(answer).await);
+            result = result.and(delivery::told(answer).await);
         }
-        first_error
+        result
     }
 
     /// Handles events with `handler`, up to `at_once` at a time, until the bus is closed: acknowledges what it returns `Ok` for,

@@ -15,6 +15,8 @@
 
 #[cfg(feature = "test-util")]
 pub mod conformance;
+#[cfg(any(feature = "postgres", feature = "redis", feature = "nats"))]
+mod background;
 mod database;
 mod letter;
 mod memory;

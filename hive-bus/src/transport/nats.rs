@@ -85,12 +85,13 @@ use hive_core::clock::{Clock, Timestamp};
 use hive_errors::Result;
 use tokio::sync::Semaphore;
 
-use self::follow::Follower;
+use self::follow::follow;
 use self::link::Link;
 use self::names::Names;
 pub use self::options::Options;
 use self::read::Readers;
 use self::relay::{Feed, Place, Relay};
+use super::background::Background;
 use super::{Change, DeadLetter, Found, Register, Transport};
 use crate::event::{Event, NewEvent, Sequence};
 use crate::live::Live;
@@ -107,7 +108,7 @@ pub struct Nats {
 
 struct Inner {
     shared: Arc<Shared>,
-    follower: Follower,
+    follower: Background,
 }
 
 /// What the tasks in the background have as well.
@@ -160,7 +161,7 @@ impl Nats {
         };
         shared.live.committed_to(shared.end().await?.number);
         let shared = Arc::new(shared);
-        let follower = Follower::begin(Arc::clone(&shared));
+        let follower = Background::spawn(follow(Arc::clone(&shared)));
         Ok(Self {
             inner: Arc::new(Inner { shared, follower }),
         })

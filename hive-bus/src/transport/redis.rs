@@ -66,11 +66,12 @@ use hive_core::id::EventId;
 use hive_errors::Result;
 
 pub use self::durability::Durability;
-use self::follow::Follower;
+use self::follow::follow;
 use self::keys::Keys;
 use self::log::Log;
 pub use self::options::Options;
 use self::server::Server;
+use super::background::Background;
 use super::{Change, DeadLetter, Found, Register, Transport};
 use crate::event::{Event, NewEvent, Sequence};
 use crate::live::Live;
@@ -85,7 +86,7 @@ pub struct Redis {
 struct Inner {
     shared: Arc<Shared>,
     durability: Durability,
-    follower: Follower,
+    follower: Background,
 }
 
 /// What the follower needs, too. It outlives the transport until it notices.
@@ -115,7 +116,7 @@ impl Redis {
             live,
             patience: options.link.command_timeout,
         });
-        let follower = Follower::begin(Arc::clone(&shared));
+        let follower = Background::spawn(follow(Arc::clone(&shared)));
         Ok(Self {
             inner: Arc::new(Inner {
                 shared,

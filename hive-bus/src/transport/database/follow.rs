@@ -18,13 +18,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use hive_core::clock::Clock;
 use hive_core::db::{Db, Snapshot, Wakes};
 use hive_errors::{ErrorKind, Result, RetryPolicy};
-use tokio::task::JoinHandle;
 
 use super::CHANGED;
 use crate::event::{Event, Sequence};
 use crate::limits;
 use crate::live::Live;
 use crate::log::{self, PUBLISHED};
+use crate::transport::background::Background;
 
 /// Those who have taken a sequence and whose transactions have not ended. The numbers are those of the lock in the table's
 /// migration.
@@ -35,7 +35,7 @@ const PUBLISHING: &str = "SELECT virtualtransaction FROM pg_locks
 /// Moves the end of the log on. One per process and database.
 pub(super) struct Follower {
     inner: Arc<Inner>,
-    tasks: Mutex<Vec<JoinHandle<()>>>,
+    tasks: [Background; 2],
 }
 
 struct Inner {
@@ -96,12 +96,12 @@ impl Follower {
             own: Mutex::default(),
         });
         inner.settle().await?;
-        let follow = tokio::spawn(follow(Arc::clone(&inner), published));
+        let follow = Background::spawn(follow(Arc::clone(&inner), published));
         // Apart, because whoever follows may wait for publishers.
-        let pass_on = tokio::spawn(pass_on(live, changed));
+        let pass_on = Background::spawn(pass_on(live, changed));
         Ok(Self {
             inner,
-            tasks: Mutex::new(vec![follow, pass_on]),
+            tasks: [follow, pass_on],
         })
     }
 
@@ -124,23 +124,8 @@ impl Follower {
 
     /// Ends what runs in the background.
     pub(super) async fn end(&self) {
-        let tasks = std::mem::take(&mut *self.tasks());
-        for task in tasks {
-            task.abort();
-            // Cancelled is how it is meant to end.
-            drop(task.await);
-        }
-    }
-
-    fn tasks(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
-        lock(&self.tasks)
-    }
-}
-
-impl Drop for Follower {
-    fn drop(&mut self) {
-        for task in self.tasks().drain(..) {
-            task.abort();
+        for task in &self.tasks {
+            task.end().await;
         }
     }
 }

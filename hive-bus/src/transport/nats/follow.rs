@@ -4,8 +4,7 @@
 //! is given up and the next one begins where this one was, so nothing is missed and nothing comes twice. Heartbeats are all that
 //! a quiet stream costs; where nobody waits there is no consumer.
 
-use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use async_nats::{HeaderMap, Message, StatusCode, Subscriber};
 use futures_util::{FutureExt, StreamExt};
@@ -13,7 +12,6 @@ use hive_core::clock::timeout;
 use hive_errors::{Error, ErrorKind, Result};
 use serde::Deserialize;
 use serde_json::json;
-use tokio::task::JoinHandle;
 
 use super::link::Line;
 use super::reader::Delivery;
@@ -26,49 +24,8 @@ use crate::limits;
 const LAST_DELIVERY: &str = "Nats-Last-Consumer";
 const STALLED: &str = "Nats-Consumer-Stalled";
 
-/// Tells who waits of what comes. One per transport.
-pub(super) struct Follower {
-    task: Mutex<Option<JoinHandle<()>>>,
-}
-
-impl Follower {
-    pub(super) fn begin(shared: Arc<Shared>) -> Self {
-        Self {
-            task: Mutex::new(Some(tokio::spawn(follow(shared)))),
-        }
-    }
-
-    /// Ends what runs in the background.
-    pub(super) async fn end(&self) {
-        let task = self.task().take();
-        if let Some(task) = task {
-            task.abort();
-            // Cancelled is how it is meant to end.
-            drop(task.await);
-        }
-    }
-
-    fn task(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
-        // Nothing panics while it holds the lock.
-        self.task.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Follower {
-    fn drop(&mut self) {
-        if let Some(task) = self.task().take() {
-            task.abort();
-        }
-    }
-}
-
-impl fmt::Debug for Follower {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Follower").finish_non_exhaustive()
-    }
-}
-
-async fn follow(shared: Arc<Shared>) {
+/// Tells who waits of what comes, until it is ended. One per transport.
+pub(super) async fn follow(shared: Arc<Shared>) {
     let mut told = None;
     let mut failures = 0;
     loop {

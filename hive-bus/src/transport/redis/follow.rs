@@ -5,14 +5,12 @@
 //! reads nothing.
 
 use std::collections::BTreeSet;
-use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{Value, cmd, pipe};
 use hive_core::clock::timeout;
 use hive_errors::{Error, ErrorKind, Result, RetryPolicy};
-use tokio::task::JoinHandle;
 
 use super::Shared;
 use super::entry::{Told, bytes, foreign, list, parts};
@@ -20,49 +18,8 @@ use super::log::{End, end};
 use crate::event::{Event, Sequence};
 use crate::limits;
 
-/// The task, until it is ended or this is dropped.
-pub(super) struct Follower {
-    task: Mutex<Option<JoinHandle<()>>>,
-}
-
-impl Follower {
-    pub(super) fn begin(shared: Arc<Shared>) -> Self {
-        Self {
-            task: Mutex::new(Some(tokio::spawn(follow(shared)))),
-        }
-    }
-
-    /// Ends it.
-    pub(super) async fn end(&self) {
-        let task = self.task().take();
-        if let Some(task) = task {
-            task.abort();
-            // Cancelled is how it is meant to end.
-            drop(task.await);
-        }
-    }
-
-    fn task(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
-        // Nothing panics while it holds the lock.
-        self.task.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Follower {
-    fn drop(&mut self) {
-        if let Some(task) = self.task().take() {
-            task.abort();
-        }
-    }
-}
-
-impl fmt::Debug for Follower {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Follower").finish_non_exhaustive()
-    }
-}
-
-async fn follow(shared: Arc<Shared>) {
+/// Tells who waits of what comes, until it is ended. One per transport.
+pub(super) async fn follow(shared: Arc<Shared>) {
     let backoff = RetryPolicy::exponential(u32::MAX).with_cap(limits::FOLLOW_BACKOFF_MAX);
     let mut failures = 0;
     loop {
