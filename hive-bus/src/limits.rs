@@ -223,6 +223,10 @@ pub const REDIS_IN_FLIGHT: usize = 512;
 /// not over a restart, which the caller should hear of.
 pub const REDIS_ATTEMPTS: u32 = 3;
 
+/// Scripts that publish under way at once, for all publishers of a transport: one at the server, one on its way. What is published
+/// meanwhile goes together with the next.
+pub const REDIS_TURNS: usize = 2;
+
 /// Events that a Redis server keeps unless set: about half a gigabyte of its memory for common ones.
 pub const REDIS_EVENTS_MAX: usize = 1_000_000;
 

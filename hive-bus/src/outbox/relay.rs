@@ -145,6 +145,10 @@ impl Relay {
         interest.take();
         if interest.take_touched() {
             self.record.reload().await?;
+            // The row says how far the relay had come when it was written.
+            if let Some(position) = self.position {
+                self.record.reached(position);
+            }
         }
         self.record.write_if_due().await?;
         if self.record.is_paused() {

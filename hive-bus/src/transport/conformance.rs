@@ -138,6 +138,7 @@ macro_rules! transport_conformance {
         $crate::transport_conformance! { @$then ($($with)*)
             publishing::sequences_grow_in_the_order_given,
             publishing::an_event_is_published_once,
+            publishing::publishers_who_are_refused_or_give_up_take_nobody_along,
             publishing::another_event_with_a_known_id_is_refused,
             publishing::every_attribute_comes_back,
             publishing::large_events_come_back,

@@ -46,6 +46,7 @@
 mod durability;
 mod entry;
 mod follow;
+mod gather;
 mod keys;
 mod letter;
 mod log;

@@ -412,6 +412,18 @@ pub(super) async fn a_relay_is_a_consumer_to_whoever_looks(database: TestDb) {
     timeout(LONG, paused).await.expect("it does not stop");
     bus.resume(relay).await.unwrap();
     assert_all_arrived(&bus, &place.target).await;
+    // How far it came is written down although others touched the record before that was due.
+    for _ in 0..3 {
+        bus.publish_all(some("a", 3)).await.unwrap();
+        assert_all_arrived(&bus, &place.target).await;
+        bus.resume(relay).await.unwrap();
+    }
+    let noted = async {
+        while bus.consumer_info(relay).await.unwrap().lag > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(LONG, noted).await.expect("it is not written down");
 
     let error = bus.seek(relay, Begin::Oldest).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);

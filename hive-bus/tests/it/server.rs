@@ -315,8 +315,9 @@ async fn transactions_that_are_run_again_leave_gaps_and_no_events() {
         let Process { db, bus } = process.clone();
         let mut wait = wait;
         let work = move |tx: &mut Tx<'_>| {
-            runs.fetch_add(1, Ordering::SeqCst);
             let value = tx.query_one("SELECT value FROM counter", &[], |row| row.get::<i64>(0))?;
+            // Only now does it see the counter as it was.
+            runs.fetch_add(1, Ordering::SeqCst);
             let sequence = bus.publish_in(tx, NewEvent::new("test", "counted", &(value + 1))?)?;
             if let Some(wait) = wait.take() {
                 wait.recv().unwrap();

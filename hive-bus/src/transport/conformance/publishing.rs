@@ -102,6 +102,72 @@ pub(super) async fn an_event_is_published_once(place: &dyn Place) {
     assert_eq!(found.len(), 3 + 1 + 8, "what was published beside it is there");
 }
 
+pub(super) async fn publishers_who_are_refused_or_give_up_take_nobody_along(place: &dyn Place) {
+    let transport = place.open().await.expect("the place is opened");
+    let id = new_id();
+    let known = event("known", 0).id(id);
+    let sequence = transport
+        .publish(vec![known.clone()])
+        .await
+        .expect("an event is published")[0];
+    let (mut publishers, mut impatient) = (JoinSet::new(), JoinSet::new());
+    for number in 1..=120 {
+        let (transport, known) = (transport.clone(), known.clone());
+        match number % 4 {
+            // Another event under a known id.
+            0 => publishers.spawn(async move {
+                let batch = vec![event("refused", number).id(id)];
+                let refused = transport.publish(batch).await.expect_err("another event is refused");
+                assert_eq!(refused.kind(), ErrorKind::Conflict, "{refused:?}");
+                None
+            }),
+            1 => publishers.spawn(async move {
+                let again = transport
+                    .publish(vec![known])
+                    .await
+                    .expect("an event is published again");
+                assert_eq!(again, [sequence], "an event that is published again keeps its sequence");
+                None
+            }),
+            2 => {
+                impatient.spawn(async move { transport.publish(vec![event("impatient", number)]).await });
+                continue;
+            }
+            _ => publishers.spawn(async move {
+                let batch = vec![event("kept", number), event("kept", number + 1_000)];
+                let given = transport
+                    .publish(batch)
+                    .await
+                    .expect("events are published beside others");
+                Some((number, given))
+            }),
+        };
+        if number % 8 == 0 {
+            tokio::task::yield_now().await;
+            impatient.abort_all();
+        }
+    }
+    let kept: Vec<_> = publishers.join_all().await.into_iter().flatten().collect();
+    assert_eq!(kept.len(), 30, "everybody is told");
+    let found = log(&*transport).await;
+    for (number, given) in kept {
+        for (number, sequence) in [number, number + 1_000].into_iter().zip(given) {
+            let ours = found.iter().find(|event| event.sequence() == sequence);
+            let ours = ours.expect("an event is where its publisher was told");
+            let told = ours.data().decode::<u64>().expect("the samples hold numbers");
+            assert_eq!(
+                (ours.topic().as_str(), told),
+                ("kept", number),
+                "it is the publisher's own"
+            );
+        }
+    }
+    assert!(
+        found.iter().all(|event| event.topic().as_str() != "refused"),
+        "what was refused is not there"
+    );
+}
+
 pub(super) async fn another_event_with_a_known_id_is_refused(place: &dyn Place) {
     let transport = place.open().await.expect("the place is opened");
     let id = new_id();

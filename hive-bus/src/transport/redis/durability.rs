@@ -15,8 +15,10 @@ use super::server::Server;
 pub enum Durability {
     /// A loss of power: the server syncs before it answers (`appendfsync always`).
     Always,
-    /// The end of the server's process, but for up to two seconds when its disk is slow; of what came in the last second or two
-    /// before a loss of power, nothing (`appendfsync everysec`).
+    /// The end of the server's process, unless its disk is slow: while a sync takes its time the server answers before it has
+    /// handed anything to the system, for up to two seconds. Of what came in the last second or two before a loss of power,
+    /// nothing (`appendfsync everysec`). Where acknowledged events and the records of consumers are lost, so is the order of what
+    /// was under way: a consumer that had been given one of the lost events may handle it after the next of its key.
     EverySecond,
     /// A server that is stopped in good order, at most: it writes no log that it could be started again from, or leaves the
     /// syncing to the operating system, or may throw away what it holds when its memory is full.

@@ -9,6 +9,7 @@ use hive_core::redis::Call;
 use hive_errors::{Error, ErrorKind, Result};
 
 use super::entry::{Told, read, text};
+use super::gather::Gather;
 use super::keys::Keys;
 use super::server::{Script, Server};
 use crate::event::{Attributes, Event, NewEvent, Sequence};
@@ -25,6 +26,7 @@ static GET: Script = Script::new(include_str!("get.lua"));
 const SEQUENCE_MAX: u64 = 1 << 53;
 
 pub(super) struct Log {
+    pub(super) gather: Gather,
     live: Live,
     events_max: usize,
     /// How many bytes and how many events an entry had lately, so that as many are asked for as make a page.
@@ -35,14 +37,14 @@ pub(super) struct Log {
 }
 
 /// An event on its way to the log.
-struct Draft {
+pub(super) struct Draft {
     id: EventId,
     text: Vec<u8>,
     attributes: Attributes,
 }
 
 impl Draft {
-    fn of(event: NewEvent) -> Result<Self> {
+    pub(super) fn of(event: NewEvent) -> Result<Self> {
         let (id, time, attributes) = event.into_parts()?;
         Ok(Self {
             id,
@@ -50,11 +52,16 @@ impl Draft {
             attributes,
         })
     }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.text.len()
+    }
 }
 
 impl Log {
     pub(super) fn new(live: Live, events_max: usize) -> Self {
         Self {
+            gather: Gather::new(),
             live,
             events_max,
             bytes: AtomicUsize::new(limits::REDIS_ENTRY_BYTES),
@@ -63,12 +70,12 @@ impl Log {
         }
     }
 
-    pub(super) async fn publish(&self, server: &Server, keys: &Keys, events: Vec<NewEvent>) -> Result<Vec<Sequence>> {
-        let drafts = events.into_iter().map(Draft::of).collect::<Result<Vec<_>>>()?;
+    /// Appends events, a script's worth at a time.
+    pub(super) async fn append(&self, server: &Server, keys: &Keys, drafts: &[&Draft]) -> Result<Vec<Sequence>> {
         let mut sequences = Vec::with_capacity(drafts.len());
-        let mut rest = drafts.as_slice();
+        let mut rest = drafts;
         while !rest.is_empty() {
-            let (batch, _) = rest.split_at(fitting(rest, |draft| draft.text.len()));
+            let (batch, _) = rest.split_at(fitting(rest, |draft| draft.bytes()));
             let write = |command: &mut Cmd| {
                 self.sizes(command);
                 for draft in batch {

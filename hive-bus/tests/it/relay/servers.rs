@@ -77,9 +77,62 @@ async fn has(transport: &dyn Transport, last: Sequence) {
     timeout(LONG, there).await.expect("it is not relayed");
 }
 
-/// Many publish while the server is killed `rounds` times. Exactly what was committed arrives, and who listens hears it once and in
-/// order.
-async fn killed_under_load(database: TestDb, server: Server, rounds: u32, kill: impl Fn() + Clone + Send + 'static) {
+/// A server that can be killed and started again.
+trait Mortal: Send + Sync + 'static {
+    fn kill(&self);
+    fn start_again(&self);
+}
+
+impl Mortal for testing::Redis {
+    fn kill(&self) {
+        self.kill();
+    }
+
+    fn start_again(&self) {
+        self.start_again();
+    }
+}
+
+impl Mortal for testing::Nats {
+    fn kill(&self) {
+        self.kill();
+    }
+
+    fn start_again(&self) {
+        self.start_again();
+    }
+}
+
+/// How often a server is killed, for how long it is away then, and how often three publish twenty events each meanwhile.
+struct Outages {
+    count: u32,
+    length: Duration,
+    every: Duration,
+}
+
+impl Outages {
+    fn short(count: u32) -> Self {
+        Self {
+            count,
+            length: Duration::ZERO,
+            every: Duration::from_millis(5),
+        }
+    }
+
+    /// One of some seconds, or of as many as `HIVE_OUTAGE_S` says.
+    fn long() -> Self {
+        let seconds = std::env::var("HIVE_OUTAGE_S").map_or(4, |told| told.parse().unwrap());
+        Self {
+            count: 1,
+            length: Duration::from_secs(seconds),
+            every: Duration::from_millis(100),
+        }
+    }
+}
+
+/// Many publish while the server is killed again and again. Exactly what was committed arrives, and who listens hears it once and
+/// in order.
+async fn killed_under_load(database: TestDb, server: Server, outages: Outages, mortal: &Arc<impl Mortal>) {
     let (db, bus) = open(database.options(), server.open().await).await;
     let (ending, published) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let mut publishers = JoinSet::new();
@@ -90,7 +143,7 @@ async fn killed_under_load(database: TestDb, server: Server, rounds: u32, kill: 
                 // The database is there all the time.
                 bus.publish_all(some(&format!("load.{publisher}"), 20)).await.unwrap();
                 published.fetch_add(20, Ordering::Relaxed);
-                tokio::time::sleep(Duration::from_millis(5)).await;
+                tokio::time::sleep(outages.every).await;
             }
         });
     }
@@ -112,12 +165,20 @@ async fn killed_under_load(database: TestDb, server: Server, rounds: u32, kill: 
             }
         }
     });
-    for _ in 0..rounds {
+    for _ in 0..outages.count {
         let before = published.load(Ordering::Relaxed);
         while published.load(Ordering::Relaxed) < before + 200 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        tokio::task::spawn_blocking(kill.clone()).await.unwrap();
+        let own = Arc::clone(mortal);
+        tokio::task::spawn_blocking(move || own.kill()).await.unwrap();
+        let before = published.load(Ordering::Relaxed);
+        tokio::time::sleep(outages.length).await;
+        // Nobody who publishes notices.
+        let meanwhile = published.load(Ordering::Relaxed) - before;
+        assert!(u128::from(meanwhile) >= outages.length.as_millis() / outages.every.as_millis());
+        let own = Arc::clone(mortal);
+        tokio::task::spawn_blocking(move || own.start_again()).await.unwrap();
     }
     ending.store(true, Ordering::Relaxed);
     publishers.join_all().await;
@@ -125,7 +186,7 @@ async fn killed_under_load(database: TestDb, server: Server, rounds: u32, kill: 
     let transport = server.open().await;
     has(&*transport, last).await;
     let committed = all(&bus, Query::new().limit(1_000)).await;
-    assert!(committed.len() as u32 > rounds * 200);
+    assert!(committed.len() as u32 > outages.count * 200);
     assert_eq!(read_all(&*transport).await, committed);
     let heard = timeout(LONG, listening)
         .await
@@ -136,34 +197,28 @@ async fn killed_under_load(database: TestDb, server: Server, rounds: u32, kill: 
     end(db, bus).await;
 }
 
-fn redis_killed(server: &Arc<testing::Redis>) -> impl Fn() + Clone + Send + 'static {
-    let server = Arc::clone(server);
-    move || {
-        server.kill();
-        server.start_again();
-    }
-}
-
-fn nats_killed(server: &Arc<testing::Nats>) -> impl Fn() + Clone + Send + 'static {
-    let server = Arc::clone(server);
-    move || {
-        server.kill();
-        server.start_again();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_server_that_is_killed_under_load_misses_nothing() {
     let server = Arc::new(testing::Redis::start());
     let target = Server::redis(server.url());
-    killed_under_load(TestDb::sqlite(), target, 20, redis_killed(&server)).await;
+    killed_under_load(TestDb::sqlite(), target, Outages::short(20), &server).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_nats_server_that_is_killed_under_load_misses_nothing() {
     let server = Arc::new(testing::Nats::start());
     let target = Server::nats(server.url());
-    killed_under_load(TestDb::sqlite(), target, 20, nats_killed(&server)).await;
+    killed_under_load(TestDb::sqlite(), target, Outages::short(20), &server).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_that_are_away_for_long_are_caught_up_with() {
+    let (redis, nats) = (Arc::new(testing::Redis::start()), Arc::new(testing::Nats::start()));
+    let (one, other) = (Server::redis(redis.url()), Server::nats(nats.url()));
+    tokio::join!(
+        killed_under_load(TestDb::sqlite(), one, Outages::long(), &redis),
+        killed_under_load(TestDb::sqlite(), other, Outages::long(), &nats),
+    );
 }
 
 #[cfg(feature = "postgres")]
@@ -171,10 +226,10 @@ async fn a_nats_server_that_is_killed_under_load_misses_nothing() {
 async fn servers_that_are_killed_miss_nothing_of_postgres_either() {
     let server = Arc::new(testing::Redis::start());
     let target = Server::redis(server.url());
-    killed_under_load(TestDb::postgres(), target, 4, redis_killed(&server)).await;
+    killed_under_load(TestDb::postgres(), target, Outages::short(4), &server).await;
     let server = Arc::new(testing::Nats::start());
     let target = Server::nats(server.url());
-    killed_under_load(TestDb::postgres(), target, 4, nats_killed(&server)).await;
+    killed_under_load(TestDb::postgres(), target, Outages::short(4), &server).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
