@@ -354,7 +354,6 @@ pub(crate) fn last_given(db: &Snapshot<'_>) -> Result<Sequence> {
     let sql = match db.dialect() {
         Dialect::Sqlite => "SELECT seq FROM sqlite_sequence WHERE name = 'event'",
         Dialect::Postgres => "SELECT last_value FROM event_sequence WHERE is_called",
-        other => return Err(unknown(other)),
     };
     let last = db.query_opt(sql, &[], |row| row.get(0))?;
     last.map_or(Ok(Sequence::START), sequence_of)
@@ -552,7 +551,6 @@ impl Filter {
                 }
                 forms.postgres
             }
-            other => return Err(unknown(other)),
         };
         let sql = match self.correlation {
             Some(_) => by_correlation,
@@ -646,10 +644,6 @@ fn pattern_range(pattern: &Pattern) -> (Option<String>, Option<String>) {
         Some(tokens) => (Some(prefix.to_owned()), Some(format!("{tokens}/"))),
         None => (None, None),
     }
-}
-
-fn unknown(dialect: Dialect) -> Error {
-    Error::new(ErrorKind::Internal, "the bus does not know this engine").with("dialect", format!("{dialect:?}"))
 }
 
 fn read(row: &Row<'_>) -> Result<Event> {

@@ -4,6 +4,7 @@ use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
 use std::pin::Pin;
 
+use hive_core::id::TaskId;
 use hive_core::payload::Payload;
 use hive_errors::{Error, ErrorKind, Failure, Result};
 use serde::de::DeserializeOwned;
@@ -13,10 +14,10 @@ use crate::context::Context;
 use crate::journal::Kind;
 use crate::limits;
 use crate::queue::cancel;
-use crate::queue::read::{self, End};
+use crate::queue::read;
 use crate::queue::submit::NewTask;
 use crate::queue::wait::Wanted;
-use crate::task::Priority;
+use crate::task::{End, Priority};
 
 /// A child to be: which agent, with which input, how urgent.
 pub struct Call<A: Agent> {
@@ -40,14 +41,11 @@ impl<A: Agent> Call<A> {
         self
     }
 
-    fn into_task(self, tenant: &str) -> Result<NewTask> {
+    fn into_task(self, id: TaskId, tenant: &str) -> Result<NewTask> {
+        let input = Payload::encode(&self.input, limits::PAYLOAD_BYTES)?;
         Ok(NewTask {
-            agent: A::NAME.to_owned(),
-            tenant: tenant.to_owned(),
-            input: Payload::encode(&self.input, limits::PAYLOAD_BYTES)?,
             priority: self.priority,
-            run_at: None,
-            idempotency: None,
+            ..NewTask::new(id, A::NAME, tenant, input)
         })
     }
 }
@@ -146,7 +144,7 @@ impl Context {
         } else {
             calls
                 .into_iter()
-                .map(|call| call.into_task(self.tenant()))
+                .map(|call| call.into_task(self.run.queue.ids.next(), self.tenant()))
                 .collect::<Result<Vec<_>>>()?
         };
         let children = || Wanted::Children {

@@ -24,8 +24,8 @@ use crate::journal::{Journal, Kind};
 use crate::lease::Lease;
 use crate::limits;
 use crate::patience::Patience;
-use crate::queue::Queue;
 use crate::queue::claim::Claimed;
+use crate::queue::{self, Queue};
 use crate::task::check_name;
 
 /// The hand that an agent holds while it runs: its steps, calls, waits and progress.
@@ -93,7 +93,9 @@ impl Run {
         F: Fn(&mut Tx<'_>) -> Result<T> + Clone + Send + 'static,
     {
         Patience::new(&*self.queue.clock, &*self.queue.rng)
-            .insist("a run could not write", &self.stop, || self.db.write(work.clone()))
+            .insist("a run could not write", &self.stop, || {
+                queue::write(&self.db, work.clone())
+            })
             .await
     }
 

@@ -14,9 +14,8 @@ use tokio::sync::watch;
 
 use crate::context::Signal;
 use crate::limits;
-use crate::queue::read::{self, End};
-use crate::queue::{cancel, wait};
-use crate::task::{Decision, TaskState, TaskStatus, check_name};
+use crate::queue::{self, cancel, read, wait};
+use crate::task::{Decision, End, TaskState, TaskStatus, check_name};
 use crate::wake::News;
 use crate::worker::Shop;
 
@@ -24,6 +23,8 @@ use crate::worker::Shop;
 pub struct TaskHandle<T> {
     id: TaskId,
     shop: Arc<Shop>,
+    /// What became of it since before it was submitted, where it was submitted here.
+    news: Option<watch::Receiver<News>>,
     output: PhantomData<fn() -> T>,
 }
 
@@ -32,7 +33,16 @@ impl<T> TaskHandle<T> {
         Self {
             id,
             shop,
+            news: None,
             output: PhantomData,
+        }
+    }
+
+    /// The handle of a task that is new; `news` was there before it.
+    pub(crate) fn submitted(id: TaskId, shop: Arc<Shop>, news: watch::Receiver<News>) -> Self {
+        Self {
+            news: Some(news),
+            ..Self::new(id, shop)
         }
     }
 
@@ -46,7 +56,9 @@ impl<T> TaskHandle<T> {
     }
 
     async fn tell<R: Send + 'static>(&self, work: impl FnMut(&mut Tx<'_>) -> Result<R> + Send + 'static) -> Result<R> {
-        self.shop.db.write(work).await.map_err(|error| named(error, self.id))
+        queue::write(&self.shop.db, work)
+            .await
+            .map_err(|error| named(error, self.id))
     }
 
     /// Where the task stands at this moment.
@@ -118,19 +130,36 @@ impl<T: DeserializeOwned> TaskHandle<T> {
     /// # Cancel safety
     /// Dropped, nothing happens to the task; ask again.
     pub async fn result(&self) -> Result<T> {
+        if let Some(news) = &self.news {
+            // Nothing can have happened to it that would not be heard of.
+            let mut news = news.clone();
+            let end = tokio::select! {
+                biased;
+                ended = news.wait_for(|news| news.ended) => ended.ok().and_then(|news| news.end.clone()),
+                () = self.shop.closed.cancelled() => return Err(closed(self.id)),
+            };
+            if let Some(end) = end {
+                return self.outcome(&end);
+            }
+        }
         let mut changes = self.shop.queue.wakeups.watch(self.id);
         loop {
             let id = self.id;
             // Looked at after the watch began, so that no end can fall between.
-            match self.ask(move |db| read::end(db, id)).await? {
-                Some(End::Output(output)) => return output.decode(),
-                Some(End::Failure(state, failure)) => return Err(self.ended(state, failure)),
-                None => {}
+            if let Some(end) = self.ask(move |db| read::end(db, id)).await? {
+                return self.outcome(&end);
             }
             tokio::select! {
                 _ = changes.wait_for(|news| news.ended) => {}
                 () = self.shop.closed.cancelled() => return Err(closed(self.id)),
             }
+        }
+    }
+
+    fn outcome(&self, end: &End) -> Result<T> {
+        match end {
+            End::Output(output) => output.decode(),
+            End::Failure(state, failure) => Err(self.ended(*state, failure.clone())),
         }
     }
 
@@ -171,7 +200,10 @@ fn closed(id: TaskId) -> Error {
 
 impl<T> Clone for TaskHandle<T> {
     fn clone(&self) -> Self {
-        Self::new(self.id, Arc::clone(&self.shop))
+        Self {
+            news: self.news.clone(),
+            ..Self::new(self.id, Arc::clone(&self.shop))
+        }
     }
 }
 

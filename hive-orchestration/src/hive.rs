@@ -5,13 +5,15 @@ mod submit;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hive_bus::Bus;
 use hive_core::clock::{Clock, SystemClock};
 use hive_core::db::{self, Db, Migrations};
-use hive_core::id::{IdSource, InstanceId, TaskId};
+use hive_core::id::{IdSource, TaskId};
+use hive_core::lease;
 use hive_core::model::ModelHandle;
 use hive_core::rng::{Rng, SystemRng};
 use hive_errors::{Error, ErrorKind, Result};
@@ -24,17 +26,16 @@ pub use self::submit::Submit;
 use crate::agent::{Agent, AnyAgent};
 use crate::handle::TaskHandle;
 use crate::limits;
-use crate::queue::{Queue, read, recover, schema};
+use crate::queue::{self, Queue, pause, read, recover, schema};
 use crate::registry::Registry;
 use crate::settings::Settings;
-use crate::task::TaskState;
-use crate::wake::Wakeups;
+use crate::task::{Scope, TaskState};
 use crate::worker::{self, Shop};
 
 /// Describes a hive before it is started. Made by [`Hive::open`].
 #[must_use = "a hive does nothing until it is started"]
 pub struct Builder {
-    path: PathBuf,
+    options: db::Options,
     agents: Vec<AnyAgent>,
     migrations: Vec<&'static Migrations>,
     model: Option<ModelHandle>,
@@ -107,8 +108,10 @@ impl Builder {
                 .with("concurrency", self.concurrency)
                 .with("least", 1));
         }
-        let mut options = db::Options::file(self.path)
+        let mut options = self
+            .options
             .clock(Arc::clone(&self.clock))
+            .migrations(&lease::MIGRATIONS)
             .migrations(&hive_bus::MIGRATIONS)
             .migrations(&schema::MIGRATIONS);
         for set in self.migrations {
@@ -117,27 +120,15 @@ impl Builder {
         let db = Db::open(options).await?;
         let ids = IdSource::new(Arc::clone(&self.clock), Arc::clone(&self.rng));
         let bus = Bus::open(db.clone(), Arc::clone(&self.clock), ids.clone()).await?;
-        let instance = ids.next::<InstanceId>();
-        let mut queue = Queue {
-            bus,
-            clock: self.clock,
-            rng: self.rng,
-            ids,
-            instance,
-            wakeups: Arc::new(Wakeups::default()),
-            epoch: 0,
-        };
-        let names: Vec<String> = registry.names().map(str::to_owned).collect();
-        let (queue, recovered) = db
-            .write(move |tx| {
-                queue.epoch = recover::begin_epoch(tx, &queue)?;
-                let recovered = recover::recover(tx, &queue, &names)?;
-                Ok((queue.clone(), recovered))
-            })
-            .await?;
-        let epoch = queue.epoch;
+        let queue = Queue::new(bus, self.clock, self.rng, ids, Arc::default());
+        let opening = queue.clone();
+        let epoch = queue::write(&db, move |tx| recover::begin_epoch(tx, &opening)).await?;
+        queue.enter(epoch);
+        // The first of what the last process left goes on at once; the rest is taken back while it runs.
+        let opening = queue.clone();
+        let recovered = queue::write(&db, move |tx| recover::recover(tx, &opening, limits::RECOVER_BATCH)).await?;
         if recovered > 0 {
-            tracing::info!(recovered, epoch, "took back what the last process left running");
+            tracing::info!(recovered, epoch, "took back what dead processes left running");
         }
         let shop = Arc::new(Shop {
             db,
@@ -146,6 +137,7 @@ impl Builder {
             model: self.model.unwrap_or_else(|| ModelHandle::new(no_model::NoModel)),
             slots: Arc::new(Semaphore::new(self.concurrency)),
             drain: self.drain,
+            recovered: AtomicUsize::new(recovered),
             draining: CancellationToken::new(),
             closed: CancellationToken::new(),
         });
@@ -154,7 +146,6 @@ impl Builder {
         Ok(Hive {
             inner: Arc::new(Inner {
                 shop,
-                recovered,
                 server: Mutex::new(Some(server)),
                 _guard: guard,
             }),
@@ -165,7 +156,7 @@ impl Builder {
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
-            .field("path", &self.path)
+            .field("options", &self.options)
             .field("agents", &self.agents)
             .field("concurrency", &self.concurrency)
             .finish_non_exhaustive()
@@ -181,7 +172,6 @@ pub struct Hive {
 
 struct Inner {
     shop: Arc<Shop>,
-    recovered: usize,
     server: Mutex<Option<JoinHandle<Result<()>>>>,
     _guard: DropGuard,
 }
@@ -189,8 +179,15 @@ struct Inner {
 impl Hive {
     /// Describes a hive on one SQLite file, which is made when it does not exist. Its folder must exist.
     pub fn open(path: impl Into<PathBuf>) -> Builder {
+        Self::on(db::Options::file(path))
+    }
+
+    /// Describes a hive on a database of your choice, such as one on a PostgreSQL server, which several processes share:
+    /// `Hive::on(Options::postgres("postgres://…"))`. They share the work, too: a task is run by whichever has its agent and is
+    /// free, and when one of them dies the others take over what it ran after [`SILENCE`](crate::limits::SILENCE).
+    pub fn on(options: db::Options) -> Builder {
         Builder {
-            path: path.into(),
+            options,
             agents: Vec::new(),
             migrations: Vec::new(),
             model: None,
@@ -227,9 +224,22 @@ impl Hive {
         self.inner.shop.db.read(move |db| read::counts(db, root)).await
     }
 
-    /// How many runs of a dead process were taken back when this hive was started.
+    /// How many runs of dead processes this hive has taken back. Of very many, those beyond the first
+    /// [`RECOVER_BATCH`](crate::limits::RECOVER_BATCH) come while it runs already.
     pub fn recovered(&self) -> usize {
-        self.inner.recovered
+        self.inner.shop.recovered.load(Ordering::Relaxed)
+    }
+
+    /// Starts no more tasks of this scope, in any process, until [`Hive::resume`]; runs under way go on. Tasks can be submitted all
+    /// the same. It holds through restarts. `false` when it was paused already.
+    pub async fn pause(&self, scope: Scope) -> Result<bool> {
+        queue::write(&self.inner.shop.db, move |tx| pause::pause(tx, &scope)).await
+    }
+
+    /// Starts tasks of this scope again; `false` when it was not paused. What several scopes hold back waits for all of them.
+    pub async fn resume(&self, scope: Scope) -> Result<bool> {
+        let queue = self.inner.shop.queue.clone();
+        queue::write(&self.inner.shop.db, move |tx| pause::resume(tx, &queue, &scope)).await
     }
 
     /// The agents, by name.

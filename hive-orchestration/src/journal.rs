@@ -163,22 +163,13 @@ pub(crate) fn record(
     type_name: &str,
     value: &Payload,
 ) -> Result<()> {
-    let written = tx.execute(
-        "INSERT INTO journal (task, key, kind, state, value, type, at)
-         SELECT ?1, ?4, ?5, 2, ?6, ?7, ?8 FROM task WHERE seq = ?1 AND attempt = ?2 AND epoch = ?3 AND state = 2
-         ON CONFLICT (task, key) DO UPDATE SET kind = ?5, state = 2, value = ?6, type = ?7, note = NULL, at = ?8",
-        &[
-            &lease.task,
-            &lease.attempt,
-            &lease.epoch,
-            &key,
-            &kind.code(),
-            value,
-            &type_name,
-            &now,
-        ],
+    guard(tx, lease)?;
+    tx.execute(
+        "INSERT INTO journal (task, key, kind, state, value, type, at) VALUES (?1, ?2, ?3, 2, ?4, ?5, ?6)
+         ON CONFLICT (task, key) DO UPDATE SET kind = ?3, state = 2, value = ?4, type = ?5, note = NULL, at = ?6",
+        &[&lease.task, &key, &kind.code(), value, &type_name, &now],
     )?;
-    if written == 0 { Err(lease.lost()) } else { Ok(()) }
+    Ok(())
 }
 
 /// Notes that a step which must not run twice is about to run.

@@ -51,8 +51,36 @@ pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 /// How long a shutdown lets running attempts go on before it hands them back, unless the builder says otherwise.
 pub const DRAIN: Duration = Duration::from_secs(10);
 
-/// How long a task whose agent this hive does not know is put aside before it is looked at again.
-pub const DEFER: Duration = Duration::from_secs(30);
+/// Runs that end whose ends are written down in one transaction: enough to share a sync, short enough not to hold others up.
+pub const FINISH_BATCH: usize = 256;
+
+/// Tenants whose ready tasks of one agent are looked at for one claim. More of them take turns.
+pub const CLAIM_TENANTS: usize = 64;
+
+/// What has fallen due, of timers, delays and deadlines each, and is dealt with in one transaction; the rest follows at once.
+pub const DUE_BATCH: u64 = 1_000;
+
+/// How long a ready task waits until it counts as more urgent by one priority, so that none waits for ever.
+pub const AGING: Duration = Duration::from_secs(60);
+
+/// Tasks submitted together: one commit holds them all.
+pub const SUBMIT_BATCH: usize = 10_000;
+
+/// How often a submission looks for the task that has its key while others take it and give it back.
+pub const KEY_TRIES: u32 = 3;
+
+/// Labels of one task: they are for finding it, and each is a row in an index.
+pub const LABELS: usize = 16;
+
+/// How often a process says that it lives, where several share a database.
+pub const BEAT: Duration = Duration::from_secs(1);
+
+/// For how long a process may be silent before others take back what it held: several beats, so that one that is only slow
+/// keeps its own; short, because whoever waits for the work waits for this first.
+pub const SILENCE: Duration = Duration::from_secs(4);
+
+/// Runs of ended processes that are taken back in one transaction; those that come first may begin while others are taken back.
+pub const RECOVER_BATCH: usize = 1_000;
 
 /// The dispatcher looks at the queue at least this often, wake-ups apart: a safety net that costs one indexed read.
 pub const DISPATCH_TICK: Duration = Duration::from_secs(5);

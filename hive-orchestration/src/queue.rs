@@ -1,7 +1,10 @@
 //! The queue: every transition of a task as a function on the caller's transaction.
 //!
 //! Each function composes: it changes rows, publishes the event that tells of it, and registers the wake-ups that follow
-//! its commit. Every verb of a running task is guarded by its [`Lease`](crate::task::Lease).
+//! its commit. Every verb of a running task is guarded by its [`Lease`](crate::lease::Lease).
+//!
+//! On PostgreSQL the functions run at `READ COMMITTED`, where what others commit meanwhile is seen. So whatever is decided by
+//! looking is decided under a lock on the task's row ([`lock`](crate::lease::lock)), and by a statement that comes after it.
 
 #[cfg(test)]
 mod tests;
@@ -10,6 +13,8 @@ pub(crate) mod cancel;
 pub(crate) mod claim;
 mod emit;
 pub(crate) mod finish;
+pub(crate) mod pause;
+pub(crate) mod pick;
 pub(crate) mod read;
 pub(crate) mod recover;
 pub(crate) mod schema;
@@ -17,10 +22,11 @@ pub(crate) mod submit;
 pub(crate) mod wait;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hive_bus::Bus;
 use hive_core::clock::Clock;
-use hive_core::db::{Row, Tx};
+use hive_core::db::{Db, Dialect, Row, Tx, Write};
 use hive_core::id::{IdSource, InstanceId, TaskId};
 use hive_core::rng::Rng;
 use hive_errors::{Error, ErrorKind, Result};
@@ -28,6 +34,15 @@ use hive_errors::{Error, ErrorKind, Result};
 use crate::lease::{Lease, guard};
 use crate::task::Progress;
 use crate::wake::Wakeups;
+
+/// Something may be ready to run.
+pub(crate) const READY: &str = "hive_ready";
+
+/// Something that a run has to hear of: an outcome that it waits for, or that it must stop.
+pub(crate) const RUNS: &str = "hive_runs";
+
+/// Tasks that somebody may watch have changed.
+pub(crate) const TASKS: &str = "hive_tasks";
 
 /// What the queue's functions need besides a transaction.
 #[derive(Clone)]
@@ -38,16 +53,80 @@ pub(crate) struct Queue {
     pub(crate) ids: IdSource,
     pub(crate) instance: InstanceId,
     pub(crate) wakeups: Arc<Wakeups>,
-    pub(crate) epoch: u64,
+    /// Replaced when others have taken this process for dead.
+    epoch: Arc<AtomicU64>,
+}
+
+impl Queue {
+    /// A queue before its first epoch has begun.
+    pub(crate) fn new(
+        bus: Bus,
+        clock: Arc<dyn Clock>,
+        rng: Arc<dyn Rng>,
+        ids: IdSource,
+        wakeups: Arc<Wakeups>,
+    ) -> Self {
+        Self {
+            instance: ids.next(),
+            bus,
+            clock,
+            rng,
+            ids,
+            wakeups,
+            epoch: Arc::default(),
+        }
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// From here on claims are made in this epoch.
+    pub(crate) fn enter(&self, epoch: u64) {
+        self.epoch.store(epoch, Ordering::Release);
+    }
+
+    /// Tells whoever hands out tasks, in this process and in others, once the transaction has been committed.
+    fn wake_ready(&self, tx: &mut Tx<'_>) {
+        if tx.dialect() == Dialect::Postgres {
+            tx.notify(READY);
+        } else {
+            let wakeups = Arc::clone(&self.wakeups);
+            tx.on_commit(move || wakeups.dispatch());
+        }
+    }
+
+    /// Tells whoever watches these tasks that they have changed.
+    fn wake_watchers(&self, tx: &mut Tx<'_>, task: TaskId) {
+        let wakeups = Arc::clone(&self.wakeups);
+        tx.on_commit(move || wakeups.changed(task));
+        self.tell_others(tx, TASKS);
+    }
+
+    /// Tells other processes.
+    fn tell_others(&self, tx: &mut Tx<'_>, channel: &'static str) {
+        if tx.dialect() == Dialect::Postgres {
+            tx.notify(channel);
+        }
+    }
 }
 
 impl std::fmt::Debug for Queue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Queue")
             .field("instance", &self.instance)
-            .field("epoch", &self.epoch)
+            .field("epoch", &self.epoch())
             .finish_non_exhaustive()
     }
+}
+
+/// Writes to the queue: see [the module](self) for why `READ COMMITTED` is enough.
+pub(crate) async fn write<T, F>(db: &Db, work: F) -> Result<T>
+where
+    T: Send + 'static,
+    F: FnMut(&mut Tx<'_>) -> Result<T> + Send + 'static,
+{
+    db.write_with(Write::durable().read_committed(), work).await
 }
 
 /// Enough of a task to tell of it.
@@ -59,9 +138,13 @@ pub(crate) struct TaskRef {
     pub(crate) agent: String,
     pub(crate) tenant: String,
     pub(crate) attempt: u32,
+    /// The task that called it.
+    pub(crate) parent: Option<i64>,
+    /// What its events are found by; the root unless its submitter gave something else.
+    pub(crate) correlation: Option<String>,
 }
 
-/// Reads `seq, id, root, agent, tenant, attempt` from the first six columns.
+/// Reads `seq, id, root, agent, tenant, attempt, parent, correlation` from the first eight columns.
 fn task_ref(row: &Row<'_>) -> Result<TaskRef> {
     Ok(TaskRef {
         seq: row.get(0)?,
@@ -70,6 +153,8 @@ fn task_ref(row: &Row<'_>) -> Result<TaskRef> {
         agent: row.get(3)?,
         tenant: row.get(4)?,
         attempt: row.get(5)?,
+        parent: row.get(6)?,
+        correlation: row.get(7)?,
     })
 }
 
@@ -90,11 +175,10 @@ pub(crate) fn progress(
     let text = serde_json::to_string(progress)
         .map_err(|e| Error::new(ErrorKind::Internal, "a progress could not be written down").with_source(e))?;
     tx.execute(
-        "UPDATE task_body SET progress = ?2 WHERE task = ?1",
+        "INSERT INTO task_note (task, progress) VALUES (?1, ?2) ON CONFLICT (task) DO UPDATE SET progress = ?2",
         &[&lease.task, &text],
     )?;
     emit::progress(tx, queue, task, progress)?;
-    let (wakeups, id) = (queue.wakeups.clone(), task.id);
-    tx.on_commit(move || wakeups.changed(id));
+    queue.wake_watchers(tx, task.id);
     Ok(())
 }

@@ -4,6 +4,7 @@ pub(crate) mod state;
 
 use hive_core::clock::Timestamp;
 use hive_core::id::TaskId;
+use hive_core::payload::Payload;
 use hive_errors::{Error, ErrorKind, Failure, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -183,6 +184,36 @@ pub struct TaskStatus {
     pub created_at: Timestamp,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
+}
+
+/// How a task ended.
+#[derive(Clone, Debug)]
+pub(crate) enum End {
+    Output(Payload),
+    Failure(TaskState, Failure),
+}
+
+/// What is [paused](crate::Hive::pause) and resumed as one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Scope {
+    /// The tasks of one agent.
+    Agent(String),
+    /// The tasks of one tenant.
+    Tenant(String),
+    /// Every task.
+    All,
+}
+
+impl Scope {
+    /// As columns hold it.
+    pub(crate) fn columns(&self) -> (i64, &str) {
+        match self {
+            Self::Agent(name) => (0, name),
+            Self::Tenant(name) => (1, name),
+            Self::All => (2, ""),
+        }
+    }
 }
 
 /// A person's word on a step that is held.

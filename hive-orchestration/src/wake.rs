@@ -11,14 +11,17 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::lease::Lease;
+use crate::task::End;
 
 /// What a watcher of a task is told.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct News {
     /// Grows with every change.
     version: u64,
     /// Set with the last one.
     pub(crate) ended: bool,
+    /// How it ended, where that is at hand.
+    pub(crate) end: Option<Arc<End>>,
 }
 
 /// The signs by which a run hears of changes that others made to its task.
@@ -95,6 +98,23 @@ impl Wakeups {
         }
     }
 
+    /// Stops the run that has this attempt, if it still goes on.
+    pub(crate) fn stop_attempt(&self, task: i64, attempt: u32) {
+        if let Some((known, run)) = lock(&self.runs).signs.get(&task)
+            && *known == attempt
+        {
+            run.stop.cancel();
+        }
+    }
+
+    /// Stops every run that is under way.
+    pub(crate) fn stop_running(&self) {
+        for (_, run) in lock(&self.runs).signs.values() {
+            run.stop.cancel();
+        }
+    }
+
+    /// As [`Wakeups::stop_running`], and those that begin from now on.
     pub(crate) fn stop_all(&self) {
         let mut runs = lock(&self.runs);
         runs.stopped = true;
@@ -105,26 +125,51 @@ impl Wakeups {
 
     /// Tells whoever watches the task that it has changed.
     pub(crate) fn changed(&self, task: TaskId) {
-        self.tell(task, false);
-    }
-
-    /// Tells them that it has ended.
-    pub(crate) fn ended(&self, task: TaskId) {
-        self.tell(task, true);
-    }
-
-    fn tell(&self, task: TaskId, ended: bool) {
         let mut watchers = lock(&self.watchers);
         if let Some(sender) = watchers.get(&task) {
             if sender.is_closed() {
                 watchers.remove(&task);
             } else {
-                sender.send_modify(|news| {
-                    news.version += 1;
-                    news.ended |= ended;
-                });
+                sender.send_modify(|news| news.version += 1);
             }
         }
+    }
+
+    /// Tells them that it has ended. Nothing comes after that.
+    pub(crate) fn ended(&self, task: TaskId, end: End) {
+        self.tell_end(task, Some(Arc::new(end)));
+    }
+
+    /// As [`Wakeups::ended`], where it is for the watcher to find out how.
+    pub(crate) fn ended_elsewhere(&self, task: TaskId) {
+        self.tell_end(task, None);
+    }
+
+    fn tell_end(&self, task: TaskId, end: Option<Arc<End>>) {
+        let Some(sender) = lock(&self.watchers).remove(&task) else {
+            return;
+        };
+        sender.send_modify(|news| {
+            news.version += 1;
+            news.ended = true;
+            news.end = end;
+        });
+    }
+
+    /// The tasks that somebody watches.
+    pub(crate) fn watched(&self) -> Vec<TaskId> {
+        let mut watchers = lock(&self.watchers);
+        watchers.retain(|_, sender| !sender.is_closed());
+        watchers.keys().copied().collect()
+    }
+
+    /// The leases of the runs under way.
+    pub(crate) fn running(&self) -> Vec<(i64, u32)> {
+        let runs = lock(&self.runs);
+        runs.signs
+            .iter()
+            .map(|(task, (attempt, _))| (*task, *attempt))
+            .collect()
     }
 
     /// Hears of every change of the task from now on, several at once as one.

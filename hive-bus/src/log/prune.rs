@@ -6,7 +6,7 @@ use hive_core::clock::Timestamp;
 use hive_core::db::{Dialect, Row, Snapshot, Tx};
 use hive_errors::Result;
 
-use super::{sequence_of, unknown};
+use super::sequence_of;
 use crate::event::Sequence;
 use crate::topic::Topic;
 
@@ -101,7 +101,6 @@ pub(crate) fn remove_all(tx: &mut Tx<'_>, sequences: &[Sequence]) -> Result<Vec<
                 Ok(true)
             })?;
         }
-        other => return Err(unknown(other)),
     }
     Ok(gone)
 }

@@ -133,8 +133,8 @@ impl Context {
     /// Dropped, nobody waits for it: another sleep in the same run is another timer. Keep the future to come back to it.
     pub async fn sleep(&self, duration: Duration) -> Result<(), Failure> {
         let key = self.key(Kind::Timer, "timer")?;
-        let until = self.run.queue.clock.now() + duration;
-        self.outcome::<()>(&key, Kind::Timer, || Wanted::Timer { until }).await;
+        self.outcome::<()>(&key, Kind::Timer, || Wanted::Timer { wait: duration })
+            .await;
         Ok(())
     }
 
@@ -217,11 +217,10 @@ impl<'a, T: DeserializeOwned + Send + 'a> IntoFuture for Wait<'a, T> {
                 cx,
                 key: Some(cx.key(Kind::Signal, signal.name())?),
             };
-            let until = timeout.map(|limit| cx.run.queue.clock.now() + limit);
             let wanted = || Wanted::Signal {
                 name: signal.name().to_owned(),
                 question: question.clone(),
-                until,
+                timeout,
             };
             let value = cx.outcome::<T>(claim.key(), Kind::Signal, wanted).await;
             claim.key = None;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hive_bus::TENANT_DEFAULT;
+use hive_core::clock::Timestamp;
 use hive_core::db::Tx;
 use hive_core::id::TaskId;
 use hive_core::payload::Payload;
@@ -17,8 +18,9 @@ use serde::Serialize;
 use super::Hive;
 use crate::handle::TaskHandle;
 use crate::limits;
-use crate::queue::submit::{self, NewTask};
-use crate::task::{Priority, check_token};
+use crate::queue;
+use crate::queue::submit::{self, NewTask, Single, Start};
+use crate::task::{Priority, check_name, check_token};
 
 /// A task about to be submitted; await it. Made by [`Hive::submit`] and [`Hive::submit_named`].
 #[must_use = "a task is submitted when this is awaited"]
@@ -28,8 +30,12 @@ pub struct Submit<T> {
     input: Result<Payload>,
     tenant: String,
     priority: Priority,
-    delay: Option<Duration>,
+    start: Start,
+    within: Option<Duration>,
     key: Option<String>,
+    single: Option<Single>,
+    correlation: Option<String>,
+    labels: Vec<(String, String)>,
     output: PhantomData<fn() -> T>,
 }
 
@@ -41,8 +47,12 @@ impl<T> Submit<T> {
             input: Payload::encode(input, limits::PAYLOAD_BYTES),
             tenant: TENANT_DEFAULT.to_owned(),
             priority: Priority::default(),
-            delay: None,
+            start: Start::AtOnce,
+            within: None,
             key: None,
+            single: None,
+            correlation: None,
+            labels: Vec::new(),
             output: PhantomData,
         }
     }
@@ -55,7 +65,52 @@ impl<T> Submit<T> {
 
     /// Not before this much time has passed.
     pub fn delay(mut self, delay: Duration) -> Self {
-        self.delay = Some(delay);
+        self.start = Start::After(delay);
+        self
+    }
+
+    /// Not before this moment, by the database's clock.
+    pub fn run_at(mut self, at: Timestamp) -> Self {
+        self.start = Start::At(at);
+        self
+    }
+
+    /// Fails the task, of kind `timeout`, when it has not ended after so much time: retries, waits and delays included.
+    pub fn deadline(mut self, within: Duration) -> Self {
+        self.within = Some(within);
+        self
+    }
+
+    /// At most one task of this agent and tenant has the key until it ends: a submission meanwhile gives the handle of the one that
+    /// is there, whatever its input. For work that need not be done twice at the same time.
+    pub fn single(mut self, key: impl Into<String>) -> Self {
+        self.single = Some(Single {
+            key: key.into(),
+            until_start: false,
+        });
+        self
+    }
+
+    /// As [`Submit::single`], until the task first starts: one that runs does not see what has changed since, so another may
+    /// be submitted.
+    pub fn single_until_start(mut self, key: impl Into<String>) -> Self {
+        self.single = Some(Single {
+            key: key.into(),
+            until_start: true,
+        });
+        self
+    }
+
+    /// The id by which the task's events and those of its descendants are found, of a larger undertaking for example; the
+    /// root task's id unless set.
+    pub fn correlation(mut self, id: impl Into<String>) -> Self {
+        self.correlation = Some(id.into());
+        self
+    }
+
+    /// A name and a value to find the task by.
+    pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.push((name.into(), value.into()));
         self
     }
 
@@ -75,7 +130,7 @@ impl<T> Submit<T> {
     /// Submits inside a transaction of yours on [`Hive::db`]: the task exists if and only if that commits.
     pub fn within(&self, tx: &mut Tx<'_>) -> Result<TaskId> {
         let new = self.check()?;
-        submit::submit(tx, &self.hive.shop().queue, &new)
+        Ok(submit::submit(tx, &self.hive.shop().queue, &new)?.id)
     }
 
     /// Finds every fault before anything is written.
@@ -90,26 +145,58 @@ impl<T> Submit<T> {
         };
         self.hive.shop().registry.check(&self.agent, input)?;
         check_token("tenant", &self.tenant)?;
-        if let Some(key) = &self.key
-            && (key.is_empty() || key.len() > limits::KEY_BYTES)
-        {
-            return Err(
-                Error::new(ErrorKind::InvalidInput, "the idempotency key is empty or too long")
-                    .with("field", "idempotency_key")
-                    .with("bytes", key.len())
-                    .with("limit_bytes", limits::KEY_BYTES),
-            );
-        }
-        let run_at = self.delay.map(|delay| self.hive.shop().queue.clock.now() + delay);
+        check_key("idempotency_key", self.key.as_deref())?;
+        check_key("single", self.single.as_ref().map(|single| single.key.as_str()))?;
+        check_key("correlation", self.correlation.as_deref())?;
+        check_labels(&self.labels)?;
         Ok(NewTask {
-            agent: self.agent.clone(),
-            tenant: self.tenant.clone(),
-            input: input.clone(),
             priority: self.priority,
-            run_at,
+            start: self.start,
+            within: self.within,
             idempotency: self.key.clone(),
+            single: self.single.clone(),
+            correlation: self.correlation.clone(),
+            labels: self.labels.clone(),
+            ..NewTask::new(
+                self.hive.shop().queue.ids.next(),
+                self.agent.clone(),
+                self.tenant.clone(),
+                input.clone(),
+            )
         })
     }
+}
+
+fn check_key(field: &'static str, key: Option<&str>) -> Result<()> {
+    match key {
+        Some(key) if key.is_empty() || key.len() > limits::KEY_BYTES || key.contains('\0') => Err(Error::new(
+            ErrorKind::InvalidInput,
+            "a key is empty, too long or holds a null character",
+        )
+        .with("field", field)
+        .with("bytes", key.len())
+        .with("limit_bytes", limits::KEY_BYTES)),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn check_labels(labels: &[(String, String)]) -> Result<()> {
+    if labels.len() > limits::LABELS {
+        return Err(Error::new(ErrorKind::LimitReached, "the task has too many labels")
+            .with("field", "labels")
+            .with("labels", labels.len())
+            .with("limit", limits::LABELS));
+    }
+    for (place, (name, value)) in labels.iter().enumerate() {
+        check_name("label", name)?;
+        check_name("label's value", value)?;
+        if labels.iter().take(place).any(|(other, _)| other == name) {
+            return Err(Error::new(ErrorKind::InvalidInput, "the task has a label twice")
+                .with("field", "labels")
+                .with("label", name));
+        }
+    }
+    Ok(())
 }
 
 impl<T: 'static> IntoFuture for Submit<T> {
@@ -118,19 +205,28 @@ impl<T: 'static> IntoFuture for Submit<T> {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let (hive, new) = (&self.hive, self.check()?);
-            let queue = hive.shop().queue.clone();
-            let submitted = hive.shop().db.write(move |tx| submit::submit(tx, &queue, &new)).await;
-            let id = submitted.map_err(|error| {
-                if error.kind() != ErrorKind::ShuttingDown {
-                    return error;
-                }
-                Error::new(ErrorKind::ShuttingDown, "the hive is closed and takes no tasks")
-                    .with_hint("submit again once it has been opened again")
-            })?;
-            Ok(TaskHandle::new(id, Arc::clone(hive.shop())))
+            let (shop, new) = (self.hive.shop(), self.check()?);
+            let queue = shop.queue.clone();
+            // Before the task is there, so that nothing of it is missed.
+            let news = queue.wakeups.watch(new.id);
+            let submitted = queue::write(&shop.db, move |tx| submit::submit(tx, &queue, &new)).await;
+            let submitted = submitted.map_err(closed)?;
+            Ok(if submitted.new {
+                TaskHandle::submitted(submitted.id, Arc::clone(shop), news)
+            } else {
+                TaskHandle::new(submitted.id, Arc::clone(shop))
+            })
         })
     }
+}
+
+/// A closed database says little to whoever submits.
+fn closed(error: Error) -> Error {
+    if error.kind() != ErrorKind::ShuttingDown {
+        return error;
+    }
+    Error::new(ErrorKind::ShuttingDown, "the hive is closed and takes no tasks")
+        .with_hint("submit again once it has been opened again")
 }
 
 impl<T> fmt::Debug for Submit<T> {

@@ -1,13 +1,16 @@
 //! A worker takes what is ready.
 
+use std::collections::HashMap;
+use std::time::Duration;
+
 use hive_core::clock::Timestamp;
-use hive_core::db::{Snapshot, Tx};
-use hive_core::id::TaskId;
+use hive_core::db::{Dialect, Row, Snapshot, Tx};
 use hive_core::payload::Payload;
 use hive_errors::Result;
 
-use super::{Queue, TaskRef, emit, wait};
-use crate::lease::Lease;
+use super::pick::{Head, Lane, Turns, WEIGHT, pick};
+use super::{Queue, TaskRef, emit, finish, pause, wait};
+use crate::lease::{Lease, listed};
 use crate::limits;
 use crate::wake::RunSigns;
 
@@ -21,101 +24,305 @@ pub(crate) struct Claimed {
     pub(crate) input: Payload,
 }
 
+/// What a claimant can take.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Room {
+    /// How many runs in all. Zero lets timers fire, and nothing begin.
+    pub(crate) total: usize,
+    /// The agents it knows, and how many runs of each.
+    pub(crate) agents: Vec<(String, usize)>,
+    /// The shares of tenants, where one has not one.
+    pub(crate) weights: HashMap<String, u32>,
+}
+
 /// What one look at the queue brought.
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
     pub(crate) tasks: Vec<Claimed>,
-    /// When the next timer or delayed task falls due.
-    pub(crate) next_due: Option<Timestamp>,
+    /// How long until the next timer or delayed task falls due.
+    pub(crate) due_in: Option<Duration>,
     /// Whether there may be more than was asked for.
     pub(crate) more: bool,
+    /// Whose turn it is the next time.
+    pub(crate) turns: Turns,
 }
 
-/// Fires what has fallen due, then claims up to `limit` ready tasks, the most urgent first. A limit of zero fires only.
-///
-/// A task whose agent `knows` denies is put aside for a while; another instance may know it.
-pub(crate) fn claim(tx: &mut Tx<'_>, queue: &Queue, limit: usize, knows: impl Fn(&str) -> bool) -> Result<Claims> {
-    let now = queue.clock.now();
-    tx.execute(
-        "UPDATE task SET state = 1, deferred = 0 WHERE state = 0 AND run_at <= ?1",
-        &[&now],
-    )?;
-    wait::fire_timers(tx, queue, now)?;
+/// A task that stands at the front of its lane.
+struct Candidate {
+    task: TaskRef,
+    depth: u32,
+}
 
-    let ready = tx.query(
-        "SELECT seq, id, root, agent, tenant, attempt, depth FROM task WHERE state = 1
-         ORDER BY priority DESC, seq LIMIT ?1",
-        &[&(limit as u64)],
-        |row| {
-            Ok((
-                TaskRef {
-                    seq: row.get(0)?,
-                    id: row.get::<TaskId>(1)?,
-                    root: row.get(2)?,
-                    agent: row.get(3)?,
-                    tenant: row.get(4)?,
-                    attempt: row.get::<u32>(5)?.saturating_add(1),
-                },
-                row.get(6)?,
-            ))
-        },
-    )?;
+/// Fires what has fallen due, then claims what is ready, as [`pick`] decides. Tasks of agents that are not named stay where they
+/// are, for whoever knows them.
+pub(crate) fn claim(tx: &mut Tx<'_>, queue: &Queue, room: &Room, turns: &Turns) -> Result<Claims> {
+    let now = tx.now()?;
+    fall_due(tx, queue, now)?;
     let mut claims = Claims {
-        more: limit > 0 && ready.len() == limit,
+        turns: turns.clone(),
         ..Claims::default()
     };
-    for (task, depth) in ready {
-        if !knows(&task.agent) {
-            defer(tx, &task, now)?;
-            continue;
+    if room.total > 0 {
+        let pauses = pause::pauses(tx)?;
+        let agents: Vec<&(String, usize)> = room
+            .agents
+            .iter()
+            .filter(|(agent, free)| *free > 0 && !pauses.all && !pauses.agents.contains(agent))
+            .collect();
+        let mut front = look(tx, &agents, room.total)?;
+        front.lanes.retain(|lane| !pauses.tenants.contains(&lane.tenant));
+        let free: Vec<usize> = agents.iter().map(|(_, free)| *free).collect();
+        let weight = |tenant: &str| room.weights.get(tenant).copied().unwrap_or(WEIGHT);
+        let chosen = pick(&mut front.lanes, &free, room.total, &mut claims.turns, weight, now);
+        claims.more = !chosen.is_empty() && (chosen.len() == room.total || front.cut);
+        claims.tasks = take(tx, queue, &chosen, &mut front.candidates, now)?;
+        // Somebody else was quicker.
+        claims.more |= claims.tasks.len() < chosen.len();
+    }
+    claims.due_in = next_due(tx)?.map(|due| due.since(now));
+    Ok(claims)
+}
+
+/// What may begin by now, what has waited long enough, what has not ended in time.
+fn fall_due(tx: &mut Tx<'_>, queue: &Queue, now: Timestamp) -> Result<()> {
+    let sql = match tx.dialect() {
+        Dialect::Postgres => {
+            "UPDATE task SET state = 1 WHERE seq IN (
+                 SELECT seq FROM task WHERE state = 0 AND run_at <= ?1 ORDER BY run_at LIMIT ?2 FOR NO KEY UPDATE SKIP LOCKED)"
         }
-        tx.execute(
-            "UPDATE task SET state = 2, attempt = ?2, epoch = ?3 WHERE seq = ?1 AND state = 1",
-            &[&task.seq, &task.attempt, &queue.epoch],
-        )?;
-        let input = tx.query_one("SELECT input FROM task_body WHERE task = ?1", &[&task.seq], |row| {
-            row.get(0)
-        })?;
-        emit::started(tx, queue, &task)?;
+        Dialect::Sqlite => {
+            "UPDATE task SET state = 1 WHERE seq IN (
+                 SELECT seq FROM task WHERE state = 0 AND run_at <= ?1 ORDER BY run_at LIMIT ?2)"
+        }
+    };
+    tx.execute(sql, &[&now, &limits::DUE_BATCH])?;
+    wait::fire_timers(tx, queue, now)?;
+    finish::expire(tx, queue, now)
+}
+
+/// What stands at the fronts of the lanes.
+#[derive(Default)]
+struct Front {
+    lanes: Vec<Lane>,
+    candidates: HashMap<i64, Candidate>,
+    /// Whether some lanes are longer than what was looked at.
+    cut: bool,
+}
+
+fn look(tx: &Tx<'_>, agents: &[&(String, usize)], total: usize) -> Result<Front> {
+    let mut front = Front::default();
+    if agents.is_empty() {
+        return Ok(front);
+    }
+    match tx.dialect() {
+        Dialect::Postgres => look_at_once(tx, agents, total, &mut front)?,
+        Dialect::Sqlite => {
+            for (place, (agent, free)) in agents.iter().enumerate() {
+                let tenants = tx.query(TENANTS, &[agent, &(limits::CLAIM_TENANTS as u64)], |row| {
+                    row.get::<String>(0)
+                })?;
+                front.cut |= tenants.len() == limits::CLAIM_TENANTS;
+                let most = total.min(*free);
+                for tenant in tenants {
+                    for priority in PRIORITIES {
+                        let before = front.candidates.len();
+                        tx.each(LANE, &[agent, &tenant, &priority, &(most as u64)], |row| {
+                            front.add(place, priority, row).map(|()| true)
+                        })?;
+                        front.cut |= front.candidates.len() - before == most;
+                    }
+                }
+            }
+        }
+    }
+    Ok(front)
+}
+
+/// Of [`Priority`](crate::task::Priority).
+const PRIORITIES: [i64; 4] = [3, 2, 1, 0];
+
+/// Whose tasks of an agent are ready, a look into the index for each.
+const TENANTS: &str = "WITH RECURSIVE lane (tenant) AS (
+         SELECT (SELECT min(tenant) FROM task WHERE state = 1 AND agent = ?1)
+         UNION ALL
+         SELECT (SELECT min(task.tenant) FROM task WHERE state = 1 AND agent = ?1 AND task.tenant > lane.tenant)
+         FROM lane WHERE lane.tenant IS NOT NULL)
+     SELECT tenant FROM lane WHERE tenant IS NOT NULL LIMIT ?2";
+
+const LANE: &str = "SELECT seq, id, root, agent, tenant, attempt, parent, correlation, depth, run_at FROM task
+     WHERE state = 1 AND agent = ?1 AND tenant = ?2 AND priority = ?3 ORDER BY seq LIMIT ?4";
+
+/// The same with one statement, because each is a journey.
+fn look_at_once(tx: &Tx<'_>, agents: &[&(String, usize)], total: usize, front: &mut Front) -> Result<()> {
+    let places: HashMap<&str, usize> = agents
+        .iter()
+        .enumerate()
+        .map(|(place, (agent, _))| (agent.as_str(), place))
+        .collect();
+    let names: Vec<&str> = agents.iter().map(|(agent, _)| agent.as_str()).collect();
+    let mut counts: HashMap<(usize, String, i64), usize> = HashMap::new();
+    tx.each(
+        "WITH RECURSIVE lane (agent, tenant, nth) AS (
+             SELECT given.agent, (SELECT min(tenant) FROM task WHERE state = 1 AND task.agent = given.agent), 1
+             FROM unnest(string_to_array(?1, ',')) AS given (agent)
+             UNION ALL
+             SELECT lane.agent, (SELECT min(task.tenant) FROM task
+                                 WHERE state = 1 AND task.agent = lane.agent AND task.tenant > lane.tenant), nth + 1
+             FROM lane WHERE lane.tenant IS NOT NULL AND nth < ?2)
+         SELECT head.seq, head.id, head.root, head.agent, head.tenant, head.attempt, head.parent, head.correlation, head.depth,
+                head.run_at, level.priority
+         FROM lane CROSS JOIN (VALUES (0), (1), (2), (3)) AS level (priority)
+         CROSS JOIN LATERAL (
+             SELECT * FROM task WHERE state = 1 AND agent = lane.agent AND tenant = lane.tenant AND priority = level.priority
+             ORDER BY seq LIMIT ?3) AS head
+         WHERE lane.tenant IS NOT NULL ORDER BY head.agent, head.tenant, level.priority, head.seq",
+        &[
+            &names.join(","),
+            &(limits::CLAIM_TENANTS as u64),
+            &(total as u64),
+        ],
+        |row| {
+            let (agent, tenant, priority) = (row.get::<String>(3)?, row.get::<String>(4)?, row.get::<i64>(10)?);
+            let Some(place) = places.get(agent.as_str()) else {
+                return Ok(true);
+            };
+            let count = counts.entry((*place, tenant, priority)).or_default();
+            *count += 1;
+            front.cut |= *count == total;
+            front.add(*place, priority, row).map(|()| true)
+        },
+    )
+}
+
+impl Front {
+    /// Takes in a row; those of one lane come one after another.
+    fn add(&mut self, agent: usize, priority: i64, row: &Row<'_>) -> Result<()> {
+        let task = super::task_ref(row)?;
+        let head = Head {
+            seq: task.seq,
+            since: row.get(9)?,
+        };
+        match self.lanes.last_mut() {
+            Some(lane) if lane.agent == agent && lane.tenant == task.tenant && lane.priority == priority => {
+                lane.heads.push_back(head);
+            }
+            _ => self.lanes.push(Lane {
+                agent,
+                tenant: task.tenant.clone(),
+                priority,
+                heads: [head].into(),
+            }),
+        }
+        let depth = row.get(8)?;
+        self.candidates.insert(task.seq, Candidate { task, depth });
+        Ok(())
+    }
+}
+
+/// Makes them this process's, those that still are nobody's.
+fn take(
+    tx: &mut Tx<'_>,
+    queue: &Queue,
+    chosen: &[i64],
+    candidates: &mut HashMap<i64, Candidate>,
+    now: Timestamp,
+) -> Result<Vec<Claimed>> {
+    if chosen.is_empty() {
+        return Ok(Vec::new());
+    }
+    let epoch = queue.epoch();
+    let mut taken: HashMap<i64, (u32, Payload)> = HashMap::with_capacity(chosen.len());
+    match tx.dialect() {
+        Dialect::Postgres => {
+            let attempts: HashMap<i64, u32> = tx
+                .query(
+                    "UPDATE task SET state = 2, attempt = attempt + 1, epoch = ?2, claimed_at = ?3,
+                                 single = CASE WHEN single_start = 1 THEN NULL ELSE single END
+                 WHERE seq IN (SELECT seq FROM task
+                               WHERE seq = ANY (CAST(string_to_array(?1, ',') AS BIGINT[])) AND state = 1
+                               ORDER BY seq FOR NO KEY UPDATE SKIP LOCKED)
+                 RETURNING seq, attempt",
+                    &[&listed(chosen.iter().copied()), &epoch, &now],
+                    |row| Ok((row.get(0)?, row.get(1)?)),
+                )?
+                .into_iter()
+                .collect();
+            tx.each(
+                "SELECT task, input FROM task_body WHERE task = ANY (CAST(string_to_array(?1, ',') AS BIGINT[]))",
+                &[&listed(attempts.keys().copied())],
+                |row| {
+                    let seq = row.get(0)?;
+                    if let Some(attempt) = attempts.get(&seq) {
+                        taken.insert(seq, (*attempt, row.get(1)?));
+                    }
+                    Ok(true)
+                },
+            )?;
+        }
+        Dialect::Sqlite => {
+            for seq in chosen {
+                tx.execute(
+                    "UPDATE task SET state = 2, attempt = attempt + 1, epoch = ?2, claimed_at = ?3,
+                                     single = CASE WHEN single_start = 1 THEN NULL ELSE single END
+                     WHERE seq = ?1 AND state = 1",
+                    &[seq, &epoch, &now],
+                )?;
+                let input = tx.query_one("SELECT input FROM task_body WHERE task = ?1", &[seq], |row| row.get(0))?;
+                // There is one writer: nobody has had it since it was looked at.
+                let attempt = candidates
+                    .get(seq)
+                    .map_or(0, |candidate| candidate.task.attempt)
+                    .saturating_add(1);
+                taken.insert(*seq, (attempt, input));
+            }
+        }
+    }
+    let (mut claimed, mut events) = (Vec::with_capacity(taken.len()), Vec::with_capacity(taken.len()));
+    for seq in chosen {
+        let Some(((attempt, input), Candidate { mut task, depth })) = taken.remove(seq).zip(candidates.remove(seq))
+        else {
+            continue;
+        };
+        task.attempt = attempt;
+        events.push(emit::started(queue, &task)?);
         let lease = Lease {
             task: task.seq,
             attempt: task.attempt,
-            epoch: queue.epoch,
+            epoch,
         };
-        let signs = RunSigns::default();
-        let (wakeups, id, entering) = (queue.wakeups.clone(), task.id, signs.clone());
-        tx.on_commit(move || {
-            wakeups.enter(lease, entering);
-            wakeups.changed(id);
-        });
-        claims.tasks.push(Claimed {
+        claimed.push(Claimed {
             lease,
-            signs,
+            signs: RunSigns::default(),
             task,
             depth,
             input,
         });
     }
-    claims.next_due = next_due(tx)?;
-    Ok(claims)
+    queue.bus.publish_all_in(tx, events)?;
+    let entering: Vec<_> = claimed
+        .iter()
+        .map(|claimed| (claimed.lease, claimed.task.id, claimed.signs.clone()))
+        .collect();
+    let wakeups = queue.wakeups.clone();
+    tx.on_commit(move || {
+        for (lease, id, signs) in entering {
+            wakeups.enter(lease, signs);
+            wakeups.changed(id);
+        }
+    });
+    queue.tell_others(tx, super::TASKS);
+    Ok(claimed)
 }
 
-fn defer(tx: &mut Tx<'_>, task: &TaskRef, now: Timestamp) -> Result<()> {
-    tracing::warn!(task = %task.id, agent = %task.agent, "no such agent in this hive, the task is put aside");
-    tx.execute(
-        "UPDATE task SET state = 0, run_at = ?2, deferred = 1 WHERE seq = ?1 AND state = 1",
-        &[&task.seq, &(now + limits::DEFER)],
-    )?;
-    Ok(())
-}
-
-/// When the next timer or delayed task falls due.
+/// When the next timer, delayed task or deadline falls due.
 pub(crate) fn next_due(db: &Snapshot<'_>) -> Result<Option<Timestamp>> {
     db.query_one(
         "SELECT min(at) FROM (
              SELECT min(run_at) AS at FROM task WHERE state = 0
              UNION ALL
-             SELECT min(wake_at) FROM journal WHERE state = 0 AND wake_at IS NOT NULL)",
+             SELECT min(deadline) FROM task WHERE state < 4 AND deadline IS NOT NULL
+             UNION ALL
+             SELECT min(wake_at) FROM journal WHERE state = 0 AND wake_at IS NOT NULL) AS due",
         &[],
         |row| row.get(0),
     )

@@ -14,37 +14,35 @@ use super::{Queue, TaskRef};
 use crate::task::Progress;
 
 fn emit<T: TypedEvent>(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef, data: &T) -> Result<()> {
-    let event = NewEvent::of(data)?
-        .tenant(task.tenant.clone())
-        .correlation(task.root)
-        .causation(task.id);
-    queue.bus.publish_in(tx, event).map(drop)
+    queue.bus.publish_in(tx, of(task, data)?).map(drop)
 }
 
-pub(super) fn submitted(
-    tx: &mut Tx<'_>,
-    queue: &Queue,
-    task: &TaskRef,
-    parent: Option<TaskId>,
-    not_before: Option<Timestamp>,
-) -> Result<()> {
+fn of<T: TypedEvent>(task: &TaskRef, data: &T) -> Result<NewEvent> {
+    let event = NewEvent::of(data)?.tenant(task.tenant.clone()).causation(task.id);
+    Ok(match &task.correlation {
+        Some(correlation) => event.correlation(correlation.clone()),
+        None => event.correlation(task.root),
+    })
+}
+
+pub(super) fn submitted(task: &TaskRef, parent: Option<TaskId>, not_before: Option<Timestamp>) -> Result<NewEvent> {
     let data = TaskSubmitted {
         task: task.id,
         agent: task.agent.clone(),
         parent,
         not_before,
     };
-    emit(tx, queue, task, &data)
+    of(task, &data)
 }
 
-pub(super) fn started(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef) -> Result<()> {
+pub(super) fn started(queue: &Queue, task: &TaskRef) -> Result<NewEvent> {
     let data = TaskStarted {
         task: task.id,
         agent: task.agent.clone(),
         attempt: task.attempt,
         instance: Some(queue.instance),
     };
-    emit(tx, queue, task, &data)
+    of(task, &data)
 }
 
 pub(super) fn progress(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef, progress: &Progress) -> Result<()> {
@@ -91,27 +89,23 @@ pub(super) fn resumed(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef) -> Result<
     )
 }
 
-pub(super) fn recovered(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef) -> Result<()> {
+pub(super) fn recovered(task: &TaskRef) -> Result<NewEvent> {
     let data = TaskRecovered {
         task: task.id,
         agent: task.agent.clone(),
         attempt: task.attempt,
         lost: None,
     };
-    emit(tx, queue, task, &data)
+    of(task, &data)
 }
 
-pub(super) fn succeeded(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef) -> Result<()> {
-    emit(
-        tx,
-        queue,
-        task,
-        &TaskSucceeded {
-            task: task.id,
-            agent: task.agent.clone(),
-            attempt: task.attempt,
-        },
-    )
+pub(super) fn succeeded(task: &TaskRef) -> Result<NewEvent> {
+    let data = TaskSucceeded {
+        task: task.id,
+        agent: task.agent.clone(),
+        attempt: task.attempt,
+    };
+    of(task, &data)
 }
 
 pub(super) fn failed(

@@ -1,27 +1,146 @@
-//! A run ends: with an output, with a failure, or handed back.
+//! Runs end: with an output, with a failure, or handed back.
 
-use hive_core::db::Tx;
+use std::collections::HashMap;
+
+use hive_core::clock::Timestamp;
+use hive_core::db::{Cell, Dialect, Kind, Set, Tx};
 use hive_core::payload::Payload;
 use hive_errors::{Error, ErrorKind, Failure, Result, RetryPolicy};
 
-use super::{Queue, TaskRef, cancel, emit, submit, wait};
-use crate::lease::{Lease, guard};
+use super::{Queue, TASKS, TaskRef, cancel, emit, submit, wait};
+use crate::lease::{Lease, guard, listed, lock};
+use crate::limits;
 use crate::task::state::{AfterFailure, after_failure};
+use crate::task::{End, TaskState};
 
-/// Ends the task with its output.
-pub(crate) fn complete(tx: &mut Tx<'_>, queue: &Queue, lease: Lease, task: &TaskRef, output: &Payload) -> Result<()> {
-    guard(tx, lease)?;
-    end(tx, queue, lease.task, 4)?;
-    tx.execute(
-        "UPDATE task_body SET output = ?2, failure = NULL WHERE task = ?1",
-        &[&lease.task, output],
-    )?;
-    emit::succeeded(tx, queue, task)?;
-    after_end(tx, queue, task, true)
+/// How a run ended, and whose it was.
+#[derive(Clone, Debug)]
+pub(crate) struct Finished {
+    pub(crate) lease: Lease,
+    pub(crate) task: TaskRef,
+    pub(crate) how: How,
 }
 
-/// Records a failed attempt and decides, by `policy`, whether there is another.
-pub(crate) fn fail(
+#[derive(Clone, Debug)]
+pub(crate) enum How {
+    Output(Payload),
+    /// By this policy there may be another attempt.
+    Failure(Failure, RetryPolicy),
+    /// Handed back unharmed, at shutdown: neither a failure nor a crash.
+    Released,
+}
+
+static OUTPUTS: Set = Set::insert("task_output", &[("task", Kind::Int), ("output", Kind::Blob)]);
+
+/// Writes down how these runs ended. Those that had lost their leases are passed over: what they say counts no more. Returns how
+/// many that were.
+pub(crate) fn finish_all(tx: &mut Tx<'_>, queue: &Queue, ends: &[Finished]) -> Result<usize> {
+    if ends.is_empty() {
+        return Ok(0);
+    }
+    let parents = ends.iter().filter_map(|end| end.task.parent);
+    lock(tx, parents.chain(ends.iter().map(|end| end.lease.task)))?;
+    let now = tx.now()?;
+    let outputs = || ends.iter().filter(|end| matches!(end.how, How::Output(_)));
+    let mut lost = complete_all(tx, queue, outputs(), now)?;
+    for Finished { lease, task, how } in ends {
+        let written = match how {
+            How::Output(_) => continue,
+            How::Failure(failure, policy) => fail(tx, queue, *lease, task, failure, policy),
+            How::Released => release(tx, queue, *lease, task),
+        };
+        match written {
+            Err(error) if error.kind() == ErrorKind::LeaseLost => lost += 1,
+            written => written?,
+        }
+    }
+    Ok(lost)
+}
+
+/// Ends tasks with their outputs. The caller has locked them and their parents.
+fn complete_all<'a>(
+    tx: &mut Tx<'_>,
+    queue: &Queue,
+    ends: impl Iterator<Item = &'a Finished>,
+    now: Timestamp,
+) -> Result<usize> {
+    let ends: Vec<&Finished> = ends.collect();
+    if ends.is_empty() {
+        return Ok(0);
+    }
+    let accepted = succeed(tx, &ends, now)?;
+    let (mut outputs, mut events) = (Vec::with_capacity(ends.len()), Vec::with_capacity(ends.len()));
+    let mut told = Vec::with_capacity(ends.len());
+    for Finished { lease, task, how } in &ends {
+        if let How::Output(output) = how
+            && accepted.contains_key(&lease.task)
+        {
+            outputs.push([Cell::Int(lease.task), Cell::of(output)]);
+            events.push(emit::succeeded(task)?);
+            told.push((task.id, output.clone()));
+        }
+    }
+    tx.insert_all(&OUTPUTS, &outputs)?;
+    queue.bus.publish_all_in(tx, events)?;
+    cancel::descendants(tx, queue, accepted.keys().copied())?;
+    for Finished { lease, task, .. } in &ends {
+        if accepted.contains_key(&lease.task) {
+            tell_caller(tx, queue, task, true)?;
+        }
+    }
+    let wakeups = queue.wakeups.clone();
+    tx.on_commit(move || {
+        for (id, output) in told {
+            wakeups.ended(id, End::Output(output));
+        }
+    });
+    queue.tell_others(tx, TASKS);
+    Ok(ends.len() - accepted.len())
+}
+
+/// Which of the leases still held, by their rows.
+fn succeed(tx: &mut Tx<'_>, ends: &[&Finished], now: Timestamp) -> Result<HashMap<i64, ()>> {
+    let mut accepted = HashMap::with_capacity(ends.len());
+    match tx.dialect() {
+        Dialect::Postgres => {
+            let epochs = ends.iter().map(|end| end.lease.epoch.cast_signed());
+            tx.each(
+                "UPDATE task SET state = 4, epoch = 0, finished_at = ?4, single = NULL
+                 FROM unnest(CAST(string_to_array(?1, ',') AS BIGINT[]), CAST(string_to_array(?2, ',') AS BIGINT[]),
+                             CAST(string_to_array(?3, ',') AS BIGINT[])) AS given (seq, attempt, epoch)
+                 WHERE task.seq = given.seq AND task.attempt = given.attempt AND task.epoch = given.epoch AND task.state = 2
+                 RETURNING task.seq",
+                &[
+                    &listed(ends.iter().map(|end| end.lease.task)),
+                    &listed(ends.iter().map(|end| i64::from(end.lease.attempt))),
+                    &listed(epochs),
+                    &now,
+                ],
+                |row| {
+                    accepted.insert(row.get(0)?, ());
+                    Ok(true)
+                },
+            )?;
+        }
+        Dialect::Sqlite => {
+            for end in ends {
+                let Lease { task, attempt, epoch } = end.lease;
+                let ended = tx.execute(
+                    "UPDATE task SET state = 4, epoch = 0, finished_at = ?4, single = NULL
+                     WHERE seq = ?1 AND attempt = ?2 AND epoch = ?3 AND state = 2",
+                    &[&task, &attempt, &epoch, &now],
+                )?;
+                if ended > 0 {
+                    accepted.insert(task, ());
+                }
+            }
+        }
+    }
+    Ok(accepted)
+}
+
+/// Records a failed attempt and decides, by `policy`, whether there is another. The caller has locked the task and its parent.
+fn fail(
     tx: &mut Tx<'_>,
     queue: &Queue,
     lease: Lease,
@@ -29,8 +148,8 @@ pub(crate) fn fail(
     failure: &Failure,
     policy: &RetryPolicy,
 ) -> Result<()> {
-    let now = queue.clock.now();
     guard(tx, lease)?;
+    let now = tx.now()?;
     let failures = tx.query_one(
         "UPDATE task SET failures = failures + 1 WHERE seq = ?1 RETURNING failures",
         &[&lease.task],
@@ -44,76 +163,130 @@ pub(crate) fn fail(
                 &[&lease.task, &at],
             )?;
             emit::failed(tx, queue, task, failure, Some(at))?;
-            let (wakeups, id) = (queue.wakeups.clone(), task.id);
-            tx.on_commit(move || {
-                wakeups.dispatch();
-                wakeups.changed(id);
-            });
+            queue.wake_ready(tx);
+            queue.wake_watchers(tx, task.id);
             Ok(())
         }
         AfterFailure::Failed => {
-            end(tx, queue, lease.task, 5)?;
             emit::failed(tx, queue, task, failure, None)?;
-            after_end(tx, queue, task, false)
+            end(tx, queue, task, TaskState::Failed, failure)
         }
         AfterFailure::Dead => {
-            end(tx, queue, lease.task, 7)?;
             emit::failed(tx, queue, task, failure, None)?;
             emit::dead(tx, queue, task, failure)?;
-            after_end(tx, queue, task, false)
+            end(tx, queue, task, TaskState::Dead, failure)
         }
     }
 }
 
-/// Hands a run back unharmed, at shutdown: it is neither a failure nor a crash.
-pub(crate) fn release(tx: &mut Tx<'_>, queue: &Queue, lease: Lease, task: &TaskRef) -> Result<()> {
+fn release(tx: &mut Tx<'_>, queue: &Queue, lease: Lease, task: &TaskRef) -> Result<()> {
     guard(tx, lease)?;
     tx.execute("UPDATE task SET state = 1, epoch = 0 WHERE seq = ?1", &[&lease.task])?;
-    let (wakeups, id) = (queue.wakeups.clone(), task.id);
-    tx.on_commit(move || wakeups.changed(id));
+    queue.wake_watchers(tx, task.id);
+    // Of other processes only: this one is about to end.
+    queue.tell_others(tx, super::READY);
     Ok(())
+}
+
+/// Ends tasks that have not ended by themselves in time.
+pub(super) fn expire(tx: &mut Tx<'_>, queue: &Queue, now: Timestamp) -> Result<()> {
+    let late = tx.query(
+        "SELECT seq, id, root, agent, tenant, attempt, parent, correlation FROM task
+         WHERE state < 4 AND deadline IS NOT NULL AND deadline <= ?1 ORDER BY deadline LIMIT ?2",
+        &[&now, &limits::DUE_BATCH],
+        super::task_ref,
+    )?;
+    if late.is_empty() {
+        return Ok(());
+    }
+    lock(
+        tx,
+        late.iter().flat_map(|task| task.parent.into_iter().chain([task.seq])),
+    )?;
+    for task in late {
+        let open = tx.query_opt("SELECT 1 FROM task WHERE seq = ?1 AND state < 4", &[&task.seq], |_| {
+            Ok(())
+        })?;
+        if open.is_none() {
+            continue;
+        }
+        let failure = Failure::terminal("the task had not ended by its deadline")
+            .with_kind(ErrorKind::Timeout)
+            .with_hint("give it more time, or look at what it waited for");
+        record(tx, task.seq, &failure)?;
+        emit::failed(tx, queue, &task, &failure, None)?;
+        end(tx, queue, &task, TaskState::Failed, &failure)?;
+        stop_run(tx, queue, task.seq);
+    }
+    Ok(())
+}
+
+/// Tells a run, wherever it is, that it must stop.
+pub(super) fn stop_run(tx: &mut Tx<'_>, queue: &Queue, task: i64) {
+    let wakeups = queue.wakeups.clone();
+    tx.on_commit(move || wakeups.stop(task));
+    queue.tell_others(tx, super::RUNS);
 }
 
 /// Writes down why, for whoever asks.
 pub(super) fn record(tx: &mut Tx<'_>, task: i64, failure: &Failure) -> Result<()> {
     let text = serde_json::to_string(failure)
         .map_err(|e| Error::new(ErrorKind::Internal, "a failure could not be written down").with_source(e))?;
-    tx.execute("UPDATE task_body SET failure = ?2 WHERE task = ?1", &[&task, &text])?;
-    Ok(())
-}
-
-/// The caller has the lease, or it was taken from a dead process.
-pub(super) fn end(tx: &mut Tx<'_>, queue: &Queue, task: i64, state: i64) -> Result<()> {
     tx.execute(
-        "UPDATE task SET state = ?2, epoch = 0, finished_at = ?3 WHERE seq = ?1",
-        &[&task, &state, &queue.clock.now()],
+        "INSERT INTO task_note (task, failure) VALUES (?1, ?2) ON CONFLICT (task) DO UPDATE SET failure = ?2",
+        &[&task, &text],
     )?;
     Ok(())
 }
 
-/// What follows from any end: children left behind are cancelled, the parent hears of it, the next sibling starts.
-pub(super) fn after_end(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef, succeeded: bool) -> Result<()> {
-    cancel::descendants(tx, queue, task.seq)?;
-    let caller = tx.query_opt(
-        "SELECT parent, call FROM task WHERE seq = ?1 AND parent IS NOT NULL",
-        &[&task.seq],
-        |row| Ok((row.get::<i64>(0)?, row.get::<String>(1)?)),
+/// Ends a task without an output, and what follows from that. The caller has the lease, or has it locked.
+pub(super) fn end(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef, state: TaskState, failure: &Failure) -> Result<()> {
+    let now = tx.now()?;
+    tx.execute(
+        "UPDATE task SET state = ?2, epoch = 0, finished_at = ?3, single = NULL WHERE seq = ?1",
+        &[&task.seq, &state.code(), &now],
     )?;
-    if let Some((parent, call)) = caller {
-        // The first failure wakes the caller at once; it decides what becomes of the rest.
-        let remaining = tx.query_opt(
-            "UPDATE journal SET remaining = CASE WHEN ?3 THEN remaining - 1 ELSE 0 END
-             WHERE task = ?1 AND key = ?2 AND state = 0 RETURNING remaining",
-            &[&parent, &call, &succeeded],
-            |row| row.get::<i64>(0),
-        )?;
-        match remaining {
-            Some(..=0) => wait::resolve(tx, queue, parent, &call, None)?,
-            Some(1..) => submit::release_next(tx, queue, parent, &call)?,
-            None => {}
-        }
-    }
-    let (wakeups, id) = (queue.wakeups.clone(), task.id);
-    tx.on_commit(move || wakeups.ended(id));
+    after_end(tx, queue, task, state, failure)
+}
+
+/// What follows from an end without an output: children left behind are cancelled, the parent hears of it.
+pub(super) fn after_end(
+    tx: &mut Tx<'_>,
+    queue: &Queue,
+    task: &TaskRef,
+    state: TaskState,
+    failure: &Failure,
+) -> Result<()> {
+    cancel::descendants(tx, queue, [task.seq])?;
+    tell_caller(tx, queue, task, false)?;
+    tell_end(tx, queue, task, state, failure);
     Ok(())
+}
+
+/// Tells whoever watches the task.
+pub(super) fn tell_end(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef, state: TaskState, failure: &Failure) {
+    let (wakeups, id, end) = (queue.wakeups.clone(), task.id, End::Failure(state, failure.clone()));
+    tx.on_commit(move || wakeups.ended(id, end));
+    queue.tell_others(tx, TASKS);
+}
+
+/// The parent hears of the end, and the next sibling starts.
+fn tell_caller(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef, succeeded: bool) -> Result<()> {
+    let Some(parent) = task.parent else { return Ok(()) };
+    let call = tx.query_one("SELECT call FROM task WHERE seq = ?1", &[&task.seq], |row| {
+        row.get::<Option<String>>(0)
+    })?;
+    let Some(call) = call else { return Ok(()) };
+    // The first failure wakes the caller at once; it decides what becomes of the rest.
+    let remaining = tx.query_opt(
+        "UPDATE journal SET remaining = CASE WHEN ?3 = 1 THEN remaining - 1 ELSE 0 END
+         WHERE task = ?1 AND key = ?2 AND state = 0 RETURNING remaining",
+        &[&parent, &call, &i64::from(succeeded)],
+        |row| row.get::<i64>(0),
+    )?;
+    match remaining {
+        Some(..=0) => wait::resolve(tx, queue, parent, &call, None),
+        Some(1..) => submit::release_next(tx, queue, parent, &call),
+        None => Ok(()),
+    }
 }

@@ -1,30 +1,40 @@
 //! Questions about tasks.
 
+use std::collections::HashMap;
+
 use hive_core::db::{Row, Snapshot};
 use hive_core::id::TaskId;
 use hive_core::payload::Payload;
 use hive_errors::{Error, ErrorKind, Failure, Result};
 
 use crate::journal::Kind;
-use crate::task::{Progress, TaskState, TaskStatus, WaitingFor};
+use crate::lease::listed;
+use crate::task::{End, Progress, TaskState, TaskStatus, WaitingFor};
 
 /// A task at this moment.
 pub(crate) fn status(db: &Snapshot<'_>, id: TaskId) -> Result<TaskStatus> {
     let (seq, mut status) = db
         .query_opt(
             "SELECT seq, agent, state, attempt, failures, progress, failure, created_at, finished_at
-             FROM task JOIN task_body ON task_body.task = task.seq WHERE id = ?1",
+             FROM task LEFT JOIN task_note ON task_note.task = task.seq WHERE id = ?1",
             &[&id],
             |row| {
+                let state = TaskState::from_code(row.get(2)?)?;
+                // What went wrong on the way is no more.
+                let failure = if state == TaskState::Succeeded {
+                    None
+                } else {
+                    parse::<Failure>(row.get(6)?)?
+                };
                 let status = TaskStatus {
                     id,
                     agent: row.get(1)?,
-                    state: TaskState::from_code(row.get(2)?)?,
+                    state,
                     attempt: row.get(3)?,
                     failures: row.get(4)?,
                     progress: parse::<Progress>(row.get(5)?)?,
                     waiting_for: Vec::new(),
-                    failure: parse::<Failure>(row.get(6)?)?,
+                    failure,
                     created_at: row.get(7)?,
                     finished_at: row.get(8)?,
                 };
@@ -69,24 +79,17 @@ fn waiting_for(db: &Snapshot<'_>, seq: i64) -> Result<Vec<WaitingFor>> {
 
 /// How far a task last said it had come.
 pub(super) fn progress(db: &Snapshot<'_>, seq: i64) -> Result<Option<Progress>> {
-    parse(
-        db.query_one("SELECT progress FROM task_body WHERE task = ?1", &[&seq], |row| {
-            row.get(0)
-        })?,
-    )
-}
-
-/// How a task ended.
-#[derive(Debug)]
-pub(crate) enum End {
-    Output(Payload),
-    Failure(TaskState, Failure),
+    let noted = db.query_opt("SELECT progress FROM task_note WHERE task = ?1", &[&seq], |row| {
+        row.get(0)
+    })?;
+    parse(noted.flatten())
 }
 
 /// `None` while it goes on.
 pub(crate) fn end(db: &Snapshot<'_>, id: TaskId) -> Result<Option<End>> {
     db.query_opt(
-        "SELECT state, output, failure FROM task JOIN task_body ON task_body.task = task.seq WHERE id = ?1",
+        "SELECT state, output, failure FROM task LEFT JOIN task_output ON task_output.task = task.seq
+         LEFT JOIN task_note ON task_note.task = task.seq WHERE id = ?1",
         &[&id],
         |row| end_of(TaskState::from_code(row.get(0)?)?, row.get(1)?, row.get(2)?),
     )?
@@ -96,7 +99,8 @@ pub(crate) fn end(db: &Snapshot<'_>, id: TaskId) -> Result<Option<End>> {
 /// The agents and ends of a call's children, in the order in which they were given.
 pub(crate) fn children(db: &Snapshot<'_>, parent: i64, call: &str) -> Result<Vec<(String, Option<End>)>> {
     db.query(
-        "SELECT agent, state, output, failure FROM task JOIN task_body ON task_body.task = task.seq
+        "SELECT agent, state, output, failure FROM task LEFT JOIN task_output ON task_output.task = task.seq
+         LEFT JOIN task_note ON task_note.task = task.seq
          WHERE parent = ?1 AND call = ?2 ORDER BY ordinal",
         &[&parent, &call],
         |row| {
@@ -118,6 +122,61 @@ fn end_of(state: TaskState, output: Option<Payload>, failure: Option<String>) ->
             Some(End::Failure(state, failure))
         }
     })
+}
+
+/// Of these tasks, those that run, with their attempts; and those that have outcomes which their runs have not seen. PostgreSQL's
+/// only: where there is one process it knows.
+pub(crate) fn owned(db: &Snapshot<'_>, tasks: &[i64]) -> Result<(HashMap<i64, u32>, Vec<i64>)> {
+    let asked = listed(tasks.iter().copied());
+    let running = db.query(
+        "SELECT seq, attempt FROM task
+         WHERE seq = ANY (CAST(string_to_array(?1, ',') AS BIGINT[])) AND state = 2",
+        &[&asked],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    let news = db.query(
+        "SELECT DISTINCT task FROM journal
+         WHERE task = ANY (CAST(string_to_array(?1, ',') AS BIGINT[])) AND state <> 2 AND state IN (1, 4)",
+        &[&asked],
+        |row| row.get(0),
+    )?;
+    Ok((running.into_iter().collect(), news))
+}
+
+/// Enough of a task to notice that it has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Glance {
+    pub(crate) state: TaskState,
+    attempt: u32,
+    progress: Option<String>,
+    waits: i64,
+}
+
+/// How these tasks fare, those that there are. PostgreSQL's only.
+pub(crate) fn glances(db: &Snapshot<'_>, tasks: &[TaskId]) -> Result<Vec<(TaskId, Glance)>> {
+    let asked: Vec<String> = tasks
+        .iter()
+        .map(|id| {
+            let digits = id.as_bytes().iter().map(|byte| format!("{byte:02x}"));
+            std::iter::once("\\x".to_owned()).chain(digits).collect()
+        })
+        .collect();
+    db.query(
+        "SELECT id, state, attempt, progress,
+                (SELECT count(*) FROM journal WHERE journal.task = task.seq AND journal.state <> 2)
+         FROM task LEFT JOIN task_note ON task_note.task = task.seq
+         WHERE id = ANY (CAST(string_to_array(?1, ',') AS BYTEA[]))",
+        &[&asked.join(",")],
+        |row| {
+            let glance = Glance {
+                state: TaskState::from_code(row.get(1)?)?,
+                attempt: row.get(2)?,
+                progress: row.get(3)?,
+                waits: row.get(4)?,
+            };
+            Ok((row.get(0)?, glance))
+        },
+    )
 }
 
 /// How many tasks are in each state, at and below one task when given.

@@ -1,70 +1,116 @@
-//! Opening a hive: a new epoch, and what the last process left running goes on at once.
+//! Processes come and go: each opening is an epoch, and what one that has ended left running goes on elsewhere.
 
-use hive_core::db::Tx;
+use std::time::Duration;
+
+use hive_core::clock::Timestamp;
+use hive_core::db::{Dialect, Tx};
 use hive_errors::{ErrorKind, Failure, Result};
 
 use super::{Queue, TaskRef, emit, finish};
+use crate::lease::lock;
+use crate::task::TaskState;
 use crate::task::state::{AfterCrash, after_crash};
 
-/// Starts an epoch. Every lease of an earlier one is void from this commit on.
+/// Starts an epoch. Where the process is the only one, whatever was before has ended.
 pub(crate) fn begin_epoch(tx: &mut Tx<'_>, queue: &Queue) -> Result<u64> {
+    let now = tx.now()?;
+    if tx.dialect() != Dialect::Postgres {
+        tx.execute("UPDATE instance SET ended_at = ?1 WHERE ended_at IS NULL", &[&now])?;
+    }
     let epoch = tx.insert(
-        "INSERT INTO instance (id, started_at) VALUES (?1, ?2) RETURNING epoch",
-        &[&queue.instance, &queue.clock.now()],
+        "INSERT INTO instance (id, started_at, seen_at) VALUES (?1, ?2, ?2) RETURNING epoch",
+        &[&queue.instance, &now],
     )?;
     Ok(epoch.cast_unsigned())
 }
 
 /// Says that the epoch ended in good order.
 pub(crate) fn end_epoch(tx: &mut Tx<'_>, queue: &Queue) -> Result<()> {
+    let now = tx.now()?;
     tx.execute(
-        "UPDATE instance SET ended_at = ?2 WHERE epoch = ?1",
-        &[&queue.epoch, &queue.clock.now()],
+        "UPDATE instance SET ended_at = ?2 WHERE epoch = ?1 AND ended_at IS NULL",
+        &[&queue.epoch(), &now],
     )?;
     Ok(())
 }
 
-/// Takes back what earlier epochs left running, and what was put aside for want of an agent that is here now. Returns
-/// how many runs were recovered.
-pub(crate) fn recover(tx: &mut Tx<'_>, queue: &Queue, agents: &[String]) -> Result<usize> {
+/// Says that the process lives. `false`: others have taken it for dead, and what it held is no longer its own.
+pub(crate) fn beat(tx: &mut Tx<'_>, queue: &Queue) -> Result<bool> {
+    let now = tx.now()?;
+    let alive = tx.execute(
+        "UPDATE instance SET seen_at = ?2 WHERE epoch = ?1 AND ended_at IS NULL",
+        &[&queue.epoch(), &now],
+    )?;
+    Ok(alive > 0)
+}
+
+/// Ends the epochs of processes that have been silent for longer than `silence`, by the database's clock; how many.
+///
+/// From this commit on whatever they write is refused, whether they are dead or only stood still.
+pub(crate) fn end_silent(tx: &mut Tx<'_>, silence: Duration) -> Result<usize> {
+    let now = tx.now()?;
+    let since = Timestamp::from_micros(
+        now.as_micros()
+            .saturating_sub(i64::try_from(silence.as_micros()).unwrap_or(i64::MAX)),
+    );
+    tx.execute(
+        "UPDATE instance SET ended_at = ?2 WHERE ended_at IS NULL AND seen_at < ?1",
+        &[&since, &now],
+    )
+}
+
+/// Takes back up to `limit` runs of epochs that have ended. Returns how many; fewer than `limit` were all.
+pub(crate) fn recover(tx: &mut Tx<'_>, queue: &Queue, limit: usize) -> Result<usize> {
+    let own = queue.epoch();
     let left = tx.query(
-        "SELECT seq, id, root, agent, tenant, attempt, crashes, crash_mark,
-                (SELECT count(*) FROM journal WHERE journal.task = task.seq)
-         FROM task WHERE state = 2 AND epoch < ?1",
-        &[&queue.epoch],
-        |row| {
-            Ok((
-                super::task_ref(row)?,
-                row.get::<u32>(6)?,
-                row.get::<i64>(7)?,
-                row.get::<i64>(8)?,
-            ))
-        },
+        "SELECT seq, id, root, agent, tenant, attempt, parent, correlation, epoch FROM task
+         WHERE state = 2 AND epoch <> ?1 AND NOT EXISTS (
+             SELECT 1 FROM instance WHERE instance.epoch = task.epoch AND instance.ended_at IS NULL)
+         LIMIT ?2",
+        &[&own, &(limit as u64)],
+        |row| Ok((super::task_ref(row)?, row.get::<u64>(8)?)),
+    )?;
+    if left.is_empty() {
+        return Ok(0);
+    }
+    lock(
+        tx,
+        left.iter()
+            .flat_map(|(task, _)| task.parent.into_iter().chain([task.seq])),
     )?;
     let count = left.len();
-    for (task, crashes, mark, entries) in left {
+    let mut events = Vec::with_capacity(count);
+    for (task, epoch) in left {
+        // Another process may have been quicker.
+        let crashes = tx.query_opt(
+            "SELECT crashes, crash_mark, (SELECT count(*) FROM journal WHERE journal.task = task.seq)
+             FROM task WHERE seq = ?1 AND state = 2 AND epoch = ?2",
+            &[&task.seq, &epoch],
+            |row| Ok((row.get::<u32>(0)?, row.get::<i64>(1)?, row.get::<i64>(2)?)),
+        )?;
+        let Some((crashes, mark, entries)) = crashes else {
+            continue;
+        };
         match after_crash(crashes, entries > mark) {
             AfterCrash::Requeue { crashes } => {
                 tx.execute(
                     "UPDATE task SET state = 1, epoch = 0, crashes = ?2, crash_mark = ?3 WHERE seq = ?1",
                     &[&task.seq, &crashes, &entries],
                 )?;
-                emit::recovered(tx, queue, &task)?;
+                events.push(emit::recovered(&task)?);
+                let (wakeups, id) = (queue.wakeups.clone(), task.id);
+                tx.on_commit(move || wakeups.changed(id));
             }
             AfterCrash::Dead { crashes } => bury(tx, queue, &task, crashes)?,
         }
     }
-    for agent in agents {
-        tx.execute(
-            "UPDATE task SET state = 1, deferred = 0 WHERE state = 0 AND deferred = 1 AND agent = ?1",
-            &[agent],
-        )?;
-    }
+    queue.bus.publish_all_in(tx, events)?;
+    queue.wake_ready(tx);
+    queue.tell_others(tx, super::TASKS);
     Ok(count)
 }
 
 fn bury(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef, crashes: u32) -> Result<()> {
-    finish::end(tx, queue, task.seq, 7)?;
     tx.execute("UPDATE task SET crashes = ?2 WHERE seq = ?1", &[&task.seq, &crashes])?;
     let failure = Failure::terminal("the process died again and again while this task was running")
         .with_kind(ErrorKind::TaskDead)
@@ -72,5 +118,5 @@ fn bury(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef, crashes: u32) -> Result<
         .with_hint("run it alone under a debugger; once the cause is gone, submit it again");
     finish::record(tx, task.seq, &failure)?;
     emit::dead(tx, queue, task, &failure)?;
-    finish::after_end(tx, queue, task, false)
+    finish::end(tx, queue, task, TaskState::Dead, &failure)
 }

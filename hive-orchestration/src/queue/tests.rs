@@ -13,11 +13,10 @@ use hive_core::payload::Payload;
 use hive_core::rng::{Rng, SeededRng};
 use tempfile::TempDir;
 
-use super::claim::Claimed;
+use super::claim::{Claimed, Room};
+use super::pick::Turns;
 use super::submit::NewTask;
 use super::{Queue, claim, recover, schema, submit};
-use crate::task::Priority;
-use crate::wake::Wakeups;
 
 /// A queue on a database of its own, without anybody who works.
 struct Bench {
@@ -36,19 +35,13 @@ impl Bench {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let rng: Arc<dyn Rng> = Arc::new(SeededRng::new(7));
         let ids = IdSource::new(clock.clone(), rng.clone());
-        let mut queue = Queue {
-            bus: Bus::open(db.clone(), clock.clone(), ids.clone()).await.unwrap(),
-            instance: ids.next(),
-            clock,
-            rng,
-            ids,
-            wakeups: Arc::new(Wakeups::default()),
-            epoch: 0,
-        };
+        let bus = Bus::open(db.clone(), clock.clone(), ids.clone()).await.unwrap();
+        let queue = Queue::new(bus, clock, rng, ids, Arc::default());
         // Not the first epoch, so that there is one before.
         for _ in 0..3 {
             let opening = queue.clone();
-            queue.epoch = db.write(move |tx| recover::begin_epoch(tx, &opening)).await.unwrap();
+            let epoch = super::write(&db, move |tx| recover::begin_epoch(tx, &opening)).await;
+            queue.enter(epoch.unwrap());
         }
         Self { db, queue, _dir: dir }
     }
@@ -59,10 +52,10 @@ impl Bench {
         self.db
             .write(move |tx| {
                 submit::submit(tx, &queue, &task())?;
-                let mut claimed = claim::claim(tx, &queue, 1, |_| true)?.tasks;
+                let mut claimed = claim::claim(tx, &queue, &room(1), &Turns::default())?.tasks;
                 for _ in 0..2 {
                     tx.execute("UPDATE task SET state = 1 WHERE state = 2", &[])?;
-                    claimed = claim::claim(tx, &queue, 1, |_| true)?.tasks;
+                    claimed = claim::claim(tx, &queue, &room(1), &Turns::default())?.tasks;
                 }
                 Ok(claimed.remove(0))
             })
@@ -72,12 +65,14 @@ impl Bench {
 }
 
 fn task() -> NewTask {
-    NewTask {
-        agent: "agent".to_owned(),
-        tenant: "default".to_owned(),
-        input: Payload::encode(&1, 100).unwrap(),
-        priority: Priority::Medium,
-        run_at: None,
-        idempotency: None,
+    let id = IdSource::system().next();
+    NewTask::new(id, "agent", "default", Payload::encode(&1, 100).unwrap())
+}
+
+fn room(total: usize) -> Room {
+    Room {
+        total,
+        agents: vec![("agent".to_owned(), total)],
+        ..Room::default()
     }
 }

@@ -1,21 +1,20 @@
 //! A task waits, and what it waits for comes about.
 
+use std::time::Duration;
+
 use hive_bus::catalog::WaitsFor;
 use hive_core::clock::Timestamp;
-use hive_core::db::{Row, Tx};
+use hive_core::db::{Dialect, Row, Tx};
 use hive_core::id::TaskId;
 use hive_core::payload::Payload;
 use hive_errors::{Error, ErrorKind, Result};
 
-use super::submit::{NewTask, Parent, submit_child};
-use super::{Queue, TaskRef, emit};
+use super::submit::{NewTask, Parent, submit_children};
+use super::{Queue, RUNS, TaskRef, emit};
 use crate::journal::Kind;
-use crate::lease::{Lease, guard};
+use crate::lease::{Lease, guard, lock};
 use crate::limits;
 use crate::task::TaskState;
-
-/// Timers fired in one transaction; the dispatcher comes back at once for the rest.
-const TIMERS_BATCH: u64 = 1_000;
 
 /// Something that a run begins to wait for, under the key by which it asks for the outcome.
 #[derive(Clone, Debug)]
@@ -27,12 +26,12 @@ pub(crate) struct NewWait {
 #[derive(Clone, Debug)]
 pub(crate) enum Wanted {
     Timer {
-        until: Timestamp,
+        wait: Duration,
     },
     Signal {
         name: String,
         question: Option<String>,
-        until: Option<Timestamp>,
+        timeout: Option<Duration>,
     },
     Children {
         tasks: Vec<NewTask>,
@@ -85,14 +84,11 @@ pub(crate) fn sync(
         timer |= register(tx, queue, task, depth, wait)?;
     }
     if !new.is_empty() {
-        let (wakeups, id) = (queue.wakeups.clone(), task.id);
-        tx.on_commit(move || {
-            wakeups.changed(id);
-            // It may be the next to fall due.
-            if timer {
-                wakeups.dispatch();
-            }
-        });
+        queue.wake_watchers(tx, task.id);
+        // It may be the next to fall due.
+        if timer {
+            queue.wake_ready(tx);
+        }
     }
     let resolved = fresh(tx, lease.task)?;
     let parked = park && resolved.is_empty();
@@ -100,8 +96,7 @@ pub(crate) fn sync(
         tx.execute("UPDATE task SET state = 3, epoch = 0 WHERE seq = ?1", &[&lease.task])?;
         let (on, name, until) = awaited(tx, lease.task)?;
         emit::waiting(tx, queue, task, on, name, until)?;
-        let (wakeups, id) = (queue.wakeups.clone(), task.id);
-        tx.on_commit(move || wakeups.changed(id));
+        queue.wake_watchers(tx, task.id);
     }
     Ok(Synced { resolved, parked })
 }
@@ -158,14 +153,19 @@ fn awaited(tx: &Tx<'_>, task: i64) -> Result<(WaitsFor, Option<String>, Option<T
 
 /// Begins a wait; `true` when it may end by time.
 fn register(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef, depth: u32, wait: &NewWait) -> Result<bool> {
-    let now = queue.clock.now();
+    let now = tx.now()?;
     let NewWait { key, what } = wait;
     match what {
-        Wanted::Timer { until } => {
-            pend(tx, task.seq, key, Kind::Timer, now, None, Some(*until), None, None)?;
+        Wanted::Timer { wait } => {
+            pend(tx, task.seq, key, Kind::Timer, now, None, Some(now + *wait), None, None)?;
             Ok(true)
         }
-        Wanted::Signal { name, question, until } => {
+        Wanted::Signal {
+            name,
+            question,
+            timeout,
+        } => {
+            let until = timeout.map(|timeout| now + timeout);
             pend(
                 tx,
                 task.seq,
@@ -173,7 +173,7 @@ fn register(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef, depth: u32, wait: &N
                 Kind::Signal,
                 now,
                 question.as_deref(),
-                *until,
+                until,
                 Some(name),
                 None,
             )?;
@@ -191,18 +191,21 @@ fn register(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef, depth: u32, wait: &N
         Wanted::Children { tasks, parallel } => {
             let count = tasks.len() as u64;
             pend(tx, task.seq, key, Kind::Children, now, None, None, None, Some(count))?;
-            for (ordinal, child) in tasks.iter().enumerate() {
+            let child = |(ordinal, child)| {
                 let parent = Parent {
                     seq: task.seq,
                     id: task.id,
                     root: task.root,
+                    correlation: task.correlation.as_deref(),
                     depth,
                     call: key,
                     ordinal,
                     held: ordinal >= *parallel,
                 };
-                submit_child(tx, queue, child, parent)?;
-            }
+                (child, parent)
+            };
+            let children: Vec<(&NewTask, Parent<'_>)> = tasks.iter().enumerate().map(child).collect();
+            submit_children(tx, queue, &children)?;
             if count == 0 {
                 resolve(tx, queue, task.seq, key, None)?;
             }
@@ -241,7 +244,8 @@ fn pend(
     Ok(())
 }
 
-/// Settles a pending wait; the first to do so wins. The task is woken when it is parked, told when it is running.
+/// Settles a pending wait; the first to do so wins. The task is woken when it is parked, told when it is running. The caller has
+/// locked the task.
 pub(super) fn resolve(tx: &mut Tx<'_>, queue: &Queue, task: i64, key: &str, value: Option<&Payload>) -> Result<()> {
     let settled = tx.execute(
         "UPDATE journal SET state = 1, value = ?3, note = NULL WHERE task = ?1 AND key = ?2 AND state IN (0, 3)",
@@ -251,32 +255,45 @@ pub(super) fn resolve(tx: &mut Tx<'_>, queue: &Queue, task: i64, key: &str, valu
 }
 
 fn wake(tx: &mut Tx<'_>, queue: &Queue, task: i64) -> Result<()> {
+    let now = tx.now()?;
     let parked = tx.query_opt(
-        "UPDATE task SET state = 1 WHERE seq = ?1 AND state = 3 RETURNING seq, id, root, agent, tenant, attempt",
-        &[&task],
+        "UPDATE task SET state = 1, run_at = ?2 WHERE seq = ?1 AND state = 3
+         RETURNING seq, id, root, agent, tenant, attempt, parent, correlation",
+        &[&task, &now],
         super::task_ref,
     )?;
-    let wakeups = queue.wakeups.clone();
     match parked {
         Some(parked) => {
             emit::resumed(tx, queue, &parked)?;
-            tx.on_commit(move || {
-                wakeups.dispatch();
-                wakeups.changed(parked.id);
-            });
+            queue.wake_ready(tx);
+            queue.wake_watchers(tx, parked.id);
         }
-        None => tx.on_commit(move || wakeups.resolved(task)),
+        None => {
+            let wakeups = queue.wakeups.clone();
+            tx.on_commit(move || wakeups.resolved(task));
+            queue.tell_others(tx, RUNS);
+        }
     }
     Ok(())
 }
 
 /// Settles every wait whose time has come.
 pub(super) fn fire_timers(tx: &mut Tx<'_>, queue: &Queue, now: Timestamp) -> Result<()> {
-    let due = tx.query(
-        "SELECT task, key FROM journal WHERE state = 0 AND wake_at IS NOT NULL AND wake_at <= ?1 ORDER BY wake_at LIMIT ?2",
-        &[&now, &TIMERS_BATCH],
-        |row| Ok((row.get::<i64>(0)?, row.get::<String>(1)?)),
-    )?;
+    let sql = match tx.dialect() {
+        // What another process is about to settle need not be waited for.
+        Dialect::Postgres => {
+            "SELECT task, key FROM journal WHERE state = 0 AND wake_at IS NOT NULL AND wake_at <= ?1 ORDER BY wake_at LIMIT ?2
+             FOR NO KEY UPDATE SKIP LOCKED"
+        }
+        Dialect::Sqlite => "SELECT task, key FROM journal WHERE state = 0 AND wake_at IS NOT NULL AND wake_at <= ?1 ORDER BY wake_at LIMIT ?2",
+    };
+    let due = tx.query(sql, &[&now, &limits::DUE_BATCH], |row| {
+        Ok((row.get::<i64>(0)?, row.get::<String>(1)?))
+    })?;
+    if due.is_empty() {
+        return Ok(());
+    }
+    lock(tx, due.iter().map(|(task, _)| *task))?;
     for (task, key) in due {
         resolve(tx, queue, task, &key, None)?;
     }
@@ -306,9 +323,10 @@ pub(crate) fn signal(tx: &mut Tx<'_>, queue: &Queue, id: TaskId, name: &str, val
                         .with_hint("wait until the task has taken some; perhaps it waits for another name"),
                 );
             }
+            let now = tx.now()?;
             tx.execute(
                 "INSERT INTO inbox (task, name, value, at) VALUES (?1, ?2, ?3, ?4)",
-                &[&task, &name, value, &queue.clock.now()],
+                &[&task, &name, value, &now],
             )?;
             Ok(())
         }
@@ -342,12 +360,14 @@ pub(crate) fn decide(tx: &mut Tx<'_>, queue: &Queue, id: TaskId, key: &str, valu
     }
 }
 
+/// The row of a task that goes on, locked.
 fn live(tx: &Tx<'_>, id: TaskId) -> Result<i64> {
-    let (seq, state) = tx
-        .query_opt("SELECT seq, state FROM task WHERE id = ?1", &[&id], |row| {
-            Ok((row.get::<i64>(0)?, TaskState::from_code(row.get(1)?)?))
-        })?
-        .ok_or_else(|| Error::new(ErrorKind::NotFound, "no such task").with("task", id))?;
+    let seq = tx.query_opt("SELECT seq FROM task WHERE id = ?1", &[&id], |row| row.get::<i64>(0))?;
+    let seq = seq.ok_or_else(|| Error::new(ErrorKind::NotFound, "no such task").with("task", id))?;
+    lock(tx, [seq])?;
+    let state = tx.query_one("SELECT state FROM task WHERE seq = ?1", &[&seq], |row| {
+        TaskState::from_code(row.get(0)?)
+    })?;
     if state.is_final() {
         return Err(
             Error::new(ErrorKind::Conflict, "the task has ended and takes no signals")

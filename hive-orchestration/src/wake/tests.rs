@@ -60,7 +60,7 @@ fn a_watcher_hears_of_changes_and_of_the_end() {
     let mut watcher = wakeups.watch(id);
     wakeups.changed(id);
     assert!(watcher.has_changed().unwrap() && !watcher.borrow_and_update().ended);
-    wakeups.ended(id);
+    wakeups.ended_elsewhere(id);
     wakeups.changed(id);
     assert!(watcher.borrow_and_update().ended, "an end is not taken back");
 }

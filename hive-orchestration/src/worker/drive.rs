@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use hive_core::payload::Payload;
-use hive_errors::{Error, ErrorKind, Failure, Result, RetryPolicy};
+use hive_errors::{ErrorKind, Failure, Result, RetryPolicy};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Shop;
@@ -21,8 +21,8 @@ use crate::lease::Lease;
 use crate::limits;
 use crate::patience::Patience;
 use crate::queue::claim::Claimed;
+use crate::queue::finish::{Finished, How};
 use crate::queue::wait::{self, NewWait};
-use crate::queue::{TaskRef, finish};
 use crate::wake::Wakeups;
 
 /// How a run ended, as far as the agent's code goes.
@@ -35,24 +35,33 @@ enum End {
     Stopped,
 }
 
-pub(super) async fn run(shop: Arc<Shop>, claimed: Claimed, permit: OwnedSemaphorePermit) {
+/// Runs an agent; how that ended is for the dispatcher to write down.
+pub(super) async fn run(shop: Arc<Shop>, claimed: Claimed, permit: OwnedSemaphorePermit) -> Option<Finished> {
     let (lease, task) = (claimed.lease, claimed.task.clone());
     let _leave = Leave {
         wakeups: &shop.queue.wakeups,
         lease,
     };
     // Invariant: only tasks of known agents are claimed.
-    let Some(agent) = shop.registry.get(&task.agent).cloned() else {
-        return;
-    };
+    let agent = shop.registry.get(&task.agent).cloned()?;
     // All of it, because destructors of the agent's may panic too, wherever its future is dropped.
     let end = match contained(attempt(&shop, &agent, claimed, permit)).await {
         Ok(end) => end,
         Err(failure) => End::Failure(failure),
     };
-    settle(&shop, &agent, lease, &task, end).await;
-    // A slot has become free.
-    shop.queue.wakeups.dispatch();
+    let how = match end {
+        End::Output(output) => How::Output(output),
+        End::Failure(failure) => {
+            // The agent's code once more.
+            match catch_unwind(AssertUnwindSafe(|| agent.retry())) {
+                Ok(policy) => How::Failure(failure, policy),
+                Err(panic) => How::Failure(panicked(&*panic), RetryPolicy::none()),
+            }
+        }
+        End::Stopped => How::Released,
+        End::Parked => return None,
+    };
+    Some(Finished { lease, task, how })
 }
 
 struct Leave<'a> {
@@ -250,57 +259,4 @@ fn panicked(panic: &(dyn Any + Send)) -> Failure {
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no message");
     Failure::retryable(format!("the agent panicked: {said}")).with_kind(ErrorKind::Panic)
-}
-
-/// Writes down how the run ended. An end that cannot be written is tried again until the hive closes: a row must not
-/// stay `running` when nobody runs it.
-async fn settle(shop: &Shop, agent: &AnyAgent, lease: Lease, task: &TaskRef, mut end: End) {
-    let mut patience = Patience::new(&*shop.queue.clock, &*shop.queue.rng);
-    // The agent's code once more.
-    let policy = catch_unwind(AssertUnwindSafe(|| agent.retry())).unwrap_or_else(|panic| {
-        if let End::Failure(failure) = &mut end {
-            *failure = panicked(&*panic);
-        }
-        RetryPolicy::none()
-    });
-    loop {
-        let Err(error) = write(shop, lease, task, &end, &policy).await else {
-            return;
-        };
-        // Somebody else's by now, or closed: not ours to write.
-        if [ErrorKind::LeaseLost, ErrorKind::ShuttingDown].contains(&error.kind()) {
-            return;
-        }
-        if !error.is_retryable()
-            && let End::Output(_) = end
-        {
-            // It will never do as it is; that much can perhaps be said.
-            end = End::Failure(Failure::from(error).into_terminal());
-            continue;
-        }
-        tokio::select! {
-            () = patience.wait("the end of a run could not be written down", &error) => {}
-            () = shop.closed.cancelled() => return,
-        }
-    }
-}
-
-async fn write(shop: &Shop, lease: Lease, task: &TaskRef, end: &End, policy: &RetryPolicy) -> Result<(), Error> {
-    let (queue, task) = (shop.queue.clone(), task.clone());
-    match end {
-        End::Output(output) => {
-            let output = output.clone();
-            shop.db
-                .write(move |tx| finish::complete(tx, &queue, lease, &task, &output))
-                .await
-        }
-        End::Failure(failure) => {
-            let (failure, policy) = (failure.clone(), policy.clone());
-            shop.db
-                .write(move |tx| finish::fail(tx, &queue, lease, &task, &failure, &policy))
-                .await
-        }
-        End::Stopped => shop.db.write(move |tx| finish::release(tx, &queue, lease, &task)).await,
-        End::Parked => Ok(()),
-    }
 }

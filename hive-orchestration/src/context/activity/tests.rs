@@ -13,7 +13,7 @@ fn timer() -> NewWait {
     NewWait {
         key: "sleep:timer#1".to_owned(),
         what: Wanted::Timer {
-            until: hive_core::clock::Timestamp::EPOCH,
+            wait: std::time::Duration::ZERO,
         },
     }
 }

@@ -1,7 +1,10 @@
+use std::time::Duration;
+
 use hive_core::db::Tx;
 use hive_core::payload::Payload;
 use hive_errors::{ErrorKind, Failure, Result, RetryPolicy};
 
+use super::super::finish::{Finished, How};
 use super::super::wait::{self, NewWait, Wanted};
 use super::super::{Queue, TaskRef, cancel, finish, progress};
 use super::{Bench, task};
@@ -31,10 +34,9 @@ const VERBS: [(&str, Verb); 14] = [
         wait::sync(tx, queue, lease, task, 0, &[], false).map(drop)
     }),
     ("wait", |tx, queue, lease, task| {
-        let until = queue.clock.now();
         let timer = NewWait {
             key: "sleep:timer#1".to_owned(),
-            what: Wanted::Timer { until },
+            what: Wanted::Timer { wait: Duration::ZERO },
         };
         wait::sync(tx, queue, lease, task, 0, &[timer], false).map(drop)
     }),
@@ -55,25 +57,29 @@ const VERBS: [(&str, Verb); 14] = [
         cancel::siblings(tx, queue, lease, "call:rest#1")
     }),
     ("complete", |tx, queue, lease, task| {
-        finish::complete(tx, queue, lease, task, &value())
+        finish(tx, queue, lease, task, How::Output(value()))
     }),
     ("fail and try again", |tx, queue, lease, task| {
-        finish::fail(
-            tx,
-            queue,
-            lease,
-            task,
-            &Failure::retryable("no"),
-            &RetryPolicy::exponential(9),
-        )
+        let how = How::Failure(Failure::retryable("no"), RetryPolicy::exponential(9));
+        finish(tx, queue, lease, task, how)
     }),
     ("fail for good", |tx, queue, lease, task| {
-        finish::fail(tx, queue, lease, task, &Failure::terminal("no"), &RetryPolicy::none())
+        let how = How::Failure(Failure::terminal("no"), RetryPolicy::none());
+        finish(tx, queue, lease, task, how)
     }),
     ("hand back", |tx, queue, lease, task| {
-        finish::release(tx, queue, lease, task)
+        finish(tx, queue, lease, task, How::Released)
     }),
 ];
+
+/// The ends of runs that lost their leases are passed over, and the others are written down all the same.
+fn finish(tx: &mut Tx<'_>, queue: &Queue, lease: Lease, task: &TaskRef, how: How) -> Result<()> {
+    let task = task.clone();
+    match finish::finish_all(tx, queue, &[Finished { lease, task, how }])? {
+        0 => Ok(()),
+        _ => Err(lease.lost()),
+    }
+}
 
 fn value() -> Payload {
     Payload::encode(&1, 100).unwrap()

@@ -1,0 +1,225 @@
+//! The dispatcher: in rounds, it writes down how runs have ended and claims the next, both in one transaction.
+//!
+//! While a round's commit is under way more runs end, and go with the next. So the commits of a busy hive hold many ends and
+//! claims each, and an idle one has one that is written at once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hive_core::clock::timeout;
+use hive_errors::{Error, ErrorKind, Failure, Result};
+use tokio::task::{JoinError, JoinSet};
+
+use super::{Shop, drive};
+use crate::limits;
+use crate::patience::Patience;
+use crate::queue;
+use crate::queue::claim::{self, Claims, Room};
+use crate::queue::finish::{self, Finished, How};
+use crate::queue::pick::Turns;
+
+pub(super) struct Rounds {
+    shop: Arc<Shop>,
+    runs: JoinSet<Option<Finished>>,
+    /// Ends that are not written down yet.
+    ends: Vec<Finished>,
+    turns: Turns,
+}
+
+/// When the next round is.
+enum Next {
+    /// There may be more.
+    AtOnce,
+    /// When something happens, or so much time has passed.
+    Within(Duration),
+}
+
+impl Rounds {
+    pub(super) fn new(shop: Arc<Shop>) -> Self {
+        Self {
+            shop,
+            runs: JoinSet::new(),
+            ends: Vec::new(),
+            turns: Turns::default(),
+        }
+    }
+
+    /// Goes on until the hive drains and nothing runs any more.
+    pub(super) async fn run(mut self) {
+        let shop = Arc::clone(&self.shop);
+        let patience = || Patience::new(&*shop.queue.clock, &*shop.queue.rng);
+        let mut trouble = patience();
+        while !shop.draining.is_cancelled() {
+            self.gather();
+            match self.round(true).await {
+                Ok(Next::AtOnce) => trouble = patience(),
+                Ok(Next::Within(wait)) => {
+                    trouble = patience();
+                    self.rest(wait).await;
+                }
+                Err(error) if error.kind() == ErrorKind::ShuttingDown => shop.draining.cancelled().await,
+                Err(error) => tokio::select! {
+                    () = shop.draining.cancelled() => {}
+                    () = trouble.wait("the queue could not be read or written", &error) => {}
+                },
+            }
+        }
+        self.drain().await;
+    }
+
+    /// Waits until there may be something to do.
+    async fn rest(&mut self, wait: Duration) {
+        let shop = Arc::clone(&self.shop);
+        tokio::select! {
+            () = shop.draining.cancelled() => {}
+            () = shop.queue.wakeups.dispatched() => {}
+            Some(ended) = self.runs.join_next() => self.take(ended),
+            () = shop.queue.clock.sleep(wait.min(limits::DISPATCH_TICK)) => {}
+        }
+    }
+
+    /// Takes in the runs that have ended by now.
+    fn gather(&mut self) {
+        while self.ends.len() < limits::FINISH_BATCH
+            && let Some(ended) = self.runs.try_join_next()
+        {
+            self.take(ended);
+        }
+    }
+
+    fn take(&mut self, ended: Result<Option<Finished>, JoinError>) {
+        match ended {
+            Ok(finished) => self.ends.extend(finished),
+            Err(error) => tracing::error!(%error, "a worker died; its task is recovered at the next open"),
+        }
+    }
+
+    /// Writes down the ends at hand and, if `claiming`, claims what there is room for.
+    async fn round(&mut self, claiming: bool) -> Result<Next> {
+        let shop = Arc::clone(&self.shop);
+        // Permits first: a claimed task must never wait for a worker.
+        let free = if claiming {
+            shop.slots.available_permits().min(limits::CLAIM_BATCH)
+        } else {
+            0
+        };
+        let count = u32::try_from(free).unwrap_or(u32::MAX);
+        let Ok(mut permits) = Arc::clone(&shop.slots).try_acquire_many_owned(count) else {
+            return Ok(Next::AtOnce);
+        };
+        if free == 0 && self.ends.is_empty() {
+            // Nothing can begin. Timers fall due all the same: a run may wait for one beside its work, to cut it short.
+            let due = shop.db.read(|db| Ok((claim::next_due(db)?, db.now()?))).await?;
+            let wait = due.0.map_or(limits::DISPATCH_TICK, |at| at.since(due.1));
+            if !wait.is_zero() || !claiming {
+                return Ok(Next::Within(wait));
+            }
+        }
+        let room = Room {
+            total: free,
+            agents: shop.registry.names().map(|name| (name.to_owned(), free)).collect(),
+            weights: HashMap::new(),
+        };
+        let (queue, ends, turns) = (
+            shop.queue.clone(),
+            Arc::new(std::mem::take(&mut self.ends)),
+            self.turns.clone(),
+        );
+        let written = Arc::clone(&ends);
+        let done = queue::write(&shop.db, move |tx| {
+            finish::finish_all(tx, &queue, &written)?;
+            if claiming {
+                claim::claim(tx, &queue, &room, &turns)
+            } else {
+                Ok(Claims::default())
+            }
+        })
+        .await;
+        let claims = match done {
+            Ok(claims) => claims,
+            Err(error) => {
+                // Nothing of it was written; all of it is tried again.
+                self.ends = Arc::try_unwrap(ends).unwrap_or_else(|ends| (*ends).clone());
+                if error.is_retryable() || self.ends.is_empty() {
+                    return Err(error);
+                }
+                self.write_singly(error).await?;
+                return Ok(Next::AtOnce);
+            }
+        };
+        self.turns = claims.turns;
+        for claimed in claims.tasks {
+            // Invariant: no more is claimed than there are permits.
+            let Some(permit) = permits.split(1) else { break };
+            self.runs.spawn(drive::run(Arc::clone(&shop), claimed, permit));
+        }
+        drop(permits);
+        Ok(if claims.more {
+            Next::AtOnce
+        } else {
+            Next::Within(claims.due_in.unwrap_or(limits::DISPATCH_TICK))
+        })
+    }
+
+    /// Finds out which of the ends it is that cannot be written down: it will never do as it is, but that much can perhaps be said.
+    async fn write_singly(&mut self, error: Error) -> Result<()> {
+        tracing::error!(%error, "the ends of runs could not be written down together");
+        while let Some(end) = self.ends.pop() {
+            let (queue, alone) = (self.shop.queue.clone(), end.clone());
+            let written = queue::write(&self.shop.db, move |tx| {
+                finish::finish_all(tx, &queue, std::slice::from_ref(&alone))
+            })
+            .await;
+            let Err(error) = written else { continue };
+            if error.is_retryable() || error.kind() == ErrorKind::ShuttingDown {
+                self.ends.push(end);
+                return Err(error);
+            }
+            let How::Output(_) = end.how else {
+                tracing::error!(%error, task = %end.task.id, "the end of a run cannot be written down; it is recovered at the next open");
+                continue;
+            };
+            let how = How::Failure(Failure::from(error).into_terminal(), hive_errors::RetryPolicy::none());
+            self.ends.push(Finished { how, ..end });
+        }
+        Ok(())
+    }
+
+    /// Lets runs end for a while, then takes their leases back so that the next process can go on at once.
+    async fn drain(mut self) {
+        let shop = Arc::clone(&self.shop);
+        let clock = &*shop.queue.clock;
+        if timeout(clock, shop.drain, self.settle()).await.is_ok() {
+            return;
+        }
+        tracing::info!(left = self.runs.len(), "runs that did not end in time are handed back");
+        shop.queue.wakeups.stop_all();
+        if timeout(clock, limits::DRAIN, self.settle()).await.is_err() {
+            // They block without awaiting, so nobody can wait for them either. Their leases fall at the next open.
+            tracing::warn!(left = self.runs.len(), "runs that do not await were abandoned");
+            self.runs.abort_all();
+        }
+    }
+
+    /// Waits for the runs that are left, and writes down how they end.
+    async fn settle(&mut self) {
+        let shop = Arc::clone(&self.shop);
+        let mut trouble = Patience::new(&*shop.queue.clock, &*shop.queue.rng);
+        loop {
+            self.gather();
+            if !self.ends.is_empty() {
+                match self.round(false).await {
+                    Ok(_) => {}
+                    Err(error) if error.kind() == ErrorKind::ShuttingDown => return,
+                    Err(error) => trouble.wait("the ends of runs could not be written down", &error).await,
+                }
+                continue;
+            }
+            match self.runs.join_next().await {
+                Some(ended) => self.take(ended),
+                None => return,
+            }
+        }
+    }
+}
