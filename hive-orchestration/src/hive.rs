@@ -213,6 +213,32 @@ impl Hive {
         Submit::new(self.clone(), agent.into(), input)
     }
 
+    /// Submits several tasks in one commit: all of them or, when one is refused, none. At most
+    /// [`SUBMIT_BATCH`](crate::limits::SUBMIT_BATCH) at once. Much faster than one after another.
+    ///
+    /// ```
+    /// # use hive_orchestration::{Context, Failure, Hive, agent_fn};
+    /// # #[tokio::main] async fn main() -> hive_orchestration::Result<()> {
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let double = agent_fn("double", async |_: Context, n: u32| Ok::<_, Failure>(2 * n));
+    /// # let hive = Hive::open(dir.path().join("hive.db")).agent(double).start().await?;
+    /// let tasks = hive.submit_all((1..=3).map(|n| hive.submit_named("double", &n))).await?;
+    /// assert_eq!(tasks[2].result().await?, 6);
+    /// # hive.shutdown().await }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Hive::submit`], with the place of the task that is refused; `limit-reached` for too many.
+    ///
+    /// # Cancel safety
+    /// Dropped, all of them may be submitted or none.
+    pub async fn submit_all<T: 'static>(
+        &self,
+        tasks: impl IntoIterator<Item = Submit<T>>,
+    ) -> Result<Vec<TaskHandle<T>>> {
+        submit::submit_all(self, tasks.into_iter().collect()).await
+    }
+
     /// The task with this id, submitted here or by an earlier process. Whether it exists shows at the first question.
     pub fn task<T>(&self, id: TaskId) -> TaskHandle<T> {
         TaskHandle::new(id, Arc::clone(&self.inner.shop))

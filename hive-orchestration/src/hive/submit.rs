@@ -220,6 +220,42 @@ impl<T: 'static> IntoFuture for Submit<T> {
     }
 }
 
+pub(super) async fn submit_all<T: 'static>(hive: &Hive, tasks: Vec<Submit<T>>) -> Result<Vec<TaskHandle<T>>> {
+    if tasks.len() > limits::SUBMIT_BATCH {
+        return Err(Error::new(
+            ErrorKind::LimitReached,
+            "these are too many tasks to be submitted at once",
+        )
+        .with("tasks", tasks.len())
+        .with("limit", limits::SUBMIT_BATCH)
+        .with_hint("submit them in several batches"));
+    }
+    let shop = hive.shop();
+    let mut new = Vec::with_capacity(tasks.len());
+    for (place, task) in tasks.iter().enumerate() {
+        new.push(task.check().map_err(|error| error.with("place", place))?);
+    }
+    // Before the tasks are there, so that nothing of them is missed.
+    let news: Vec<_> = new.iter().map(|new| shop.queue.wakeups.watch(new.id)).collect();
+    let queue = shop.queue.clone();
+    let submitted = queue::write(&shop.db, move |tx| {
+        let outcomes = submit::submit_all(tx, &queue, &new)?.into_iter().enumerate();
+        outcomes
+            .map(|(place, outcome)| outcome.map_err(|error| error.with("place", place)))
+            .collect::<Result<Vec<_>>>()
+    })
+    .await
+    .map_err(closed)?;
+    let handle = |(submitted, news): (submit::Submitted, _)| {
+        if submitted.new {
+            TaskHandle::submitted(submitted.id, Arc::clone(shop), news)
+        } else {
+            TaskHandle::new(submitted.id, Arc::clone(shop))
+        }
+    };
+    Ok(submitted.into_iter().zip(news).map(handle).collect())
+}
+
 /// A closed database says little to whoever submits.
 fn closed(error: Error) -> Error {
     if error.kind() != ErrorKind::ShuttingDown {

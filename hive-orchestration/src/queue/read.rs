@@ -183,12 +183,13 @@ pub(crate) fn glances(db: &Snapshot<'_>, tasks: &[TaskId]) -> Result<Vec<(TaskId
 pub(crate) fn counts(db: &Snapshot<'_>, root: Option<TaskId>) -> Result<Vec<(TaskState, u64)>> {
     let count = |row: &Row<'_>| Ok((TaskState::from_code(row.get(0)?)?, row.get(1)?));
     match root {
+        // `CROSS JOIN` fixes the order of the loops on SQLite: the other one looks at every task there is.
         Some(root) => db.query(
             "WITH RECURSIVE tree (seq) AS (
                  SELECT seq FROM task WHERE id = ?1
                  UNION ALL
-                 SELECT task.seq FROM tree CROSS JOIN task ON task.parent = tree.seq)
-             SELECT state, count(*) FROM tree CROSS JOIN task ON task.seq = tree.seq GROUP BY state ORDER BY state",
+                 SELECT task.seq FROM tree CROSS JOIN task WHERE task.parent = tree.seq)
+             SELECT state, count(*) FROM tree CROSS JOIN task WHERE task.seq = tree.seq GROUP BY state ORDER BY state",
             &[&root],
             count,
         ),

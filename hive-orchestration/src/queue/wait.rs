@@ -80,8 +80,11 @@ pub(crate) fn sync(
 ) -> Result<Synced> {
     guard(tx, lease)?;
     let mut timer = false;
-    for wait in new {
-        timer |= register(tx, queue, task, depth, wait)?;
+    if !new.is_empty() {
+        let now = tx.now()?;
+        for wait in new {
+            timer |= register(tx, queue, task, depth, wait, now)?;
+        }
     }
     if !new.is_empty() {
         queue.wake_watchers(tx, task.id);
@@ -152,8 +155,14 @@ fn awaited(tx: &Tx<'_>, task: i64) -> Result<(WaitsFor, Option<String>, Option<T
 }
 
 /// Begins a wait; `true` when it may end by time.
-fn register(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef, depth: u32, wait: &NewWait) -> Result<bool> {
-    let now = tx.now()?;
+fn register(
+    tx: &mut Tx<'_>,
+    queue: &Queue,
+    task: &TaskRef,
+    depth: u32,
+    wait: &NewWait,
+    now: Timestamp,
+) -> Result<bool> {
     let NewWait { key, what } = wait;
     match what {
         Wanted::Timer { wait } => {

@@ -31,8 +31,8 @@ pub(super) struct Rounds {
 enum Next {
     /// There may be more.
     AtOnce,
-    /// When something happens, or so much time has passed.
-    Within(Duration),
+    /// When something happens, or at this point of the monotonic clock.
+    Until(Duration),
 }
 
 impl Rounds {
@@ -54,9 +54,9 @@ impl Rounds {
             self.gather();
             match self.round(true).await {
                 Ok(Next::AtOnce) => trouble = patience(),
-                Ok(Next::Within(wait)) => {
+                Ok(Next::Until(then)) => {
                     trouble = patience();
-                    self.rest(wait).await;
+                    self.rest(then).await;
                 }
                 Err(error) if error.kind() == ErrorKind::ShuttingDown => shop.draining.cancelled().await,
                 Err(error) => tokio::select! {
@@ -69,8 +69,9 @@ impl Rounds {
     }
 
     /// Waits until there may be something to do.
-    async fn rest(&mut self, wait: Duration) {
+    async fn rest(&mut self, then: Duration) {
         let shop = Arc::clone(&self.shop);
+        let wait = then.saturating_sub(shop.queue.clock.monotonic());
         tokio::select! {
             () = shop.draining.cancelled() => {}
             () = shop.queue.wakeups.dispatched() => {}
@@ -98,6 +99,8 @@ impl Rounds {
     /// Writes down the ends at hand and, if `claiming`, claims what there is room for.
     async fn round(&mut self, claiming: bool) -> Result<Next> {
         let shop = Arc::clone(&self.shop);
+        // From before the database is asked what time it is: a moment too early does no harm, and one that is missed would.
+        let begun = shop.queue.clock.monotonic();
         // Permits first: a claimed task must never wait for a worker.
         let free = if claiming {
             shop.slots.available_permits().min(limits::CLAIM_BATCH)
@@ -113,7 +116,7 @@ impl Rounds {
             let due = shop.db.read(|db| Ok((claim::next_due(db)?, db.now()?))).await?;
             let wait = due.0.map_or(limits::DISPATCH_TICK, |at| at.since(due.1));
             if !wait.is_zero() || !claiming {
-                return Ok(Next::Within(wait));
+                return Ok(Next::Until(begun + wait));
             }
         }
         let room = Room {
@@ -158,7 +161,7 @@ impl Rounds {
         Ok(if claims.more {
             Next::AtOnce
         } else {
-            Next::Within(claims.due_in.unwrap_or(limits::DISPATCH_TICK))
+            Next::Until(begun + claims.due_in.unwrap_or(limits::DISPATCH_TICK))
         })
     }
 

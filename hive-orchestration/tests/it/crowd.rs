@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hive_orchestration::task::TaskState;
-use hive_orchestration::{Agent, Call, Context, Failure, Hive, Result, Signal, agent_fn};
+use hive_orchestration::{Agent, Call, Context, Failure, Result, Signal, agent_fn};
 
 use crate::kit::{Home, soon};
 
@@ -42,10 +42,9 @@ impl Drop for Counted {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_thousand_tasks_wait_without_workers_and_without_memory() {
+pub(super) async fn two_thousand_tasks_wait_without_workers_and_without_memory(home: Home) {
     const TASKS: usize = 2_000;
-    let (home, futures) = (Home::new(), Gauge::default());
+    let (home, futures) = (home, Gauge::default());
     let counted = futures.clone();
     let waiter = agent_fn("waiter", move |cx: Context, n: u64| {
         let counted = counted.clone();
@@ -55,7 +54,8 @@ async fn two_thousand_tasks_wait_without_workers_and_without_memory() {
         }
     });
     let noop = agent_fn("noop", async |_: Context, _: ()| Ok::<_, Failure>(()));
-    let hive = Hive::open(home.db())
+    let hive = home
+        .hive()
         .agent(waiter)
         .agent(noop)
         .concurrency(2)
@@ -114,11 +114,10 @@ impl Agent for Child {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_children_in_one_map() {
+pub(super) async fn a_thousand_children_in_one_map(home: Home) {
     const CHILDREN: u64 = 1_000;
     for parallel in [None, Some(5)] {
-        let (home, children) = (Home::new(), Gauge::default());
+        let children = Gauge::default();
         let parent = agent_fn("parent", move |cx: Context, _: ()| async move {
             let map = cx.map("each", 0..CHILDREN, Call::<Child>::new);
             match parallel {
@@ -126,7 +125,8 @@ async fn a_thousand_children_in_one_map() {
                 None => map.await,
             }
         });
-        let hive = Hive::open(home.db())
+        let hive = home
+            .hive()
             .agent(parent)
             .agent(Child(children.clone()))
             .concurrency(16)
@@ -148,10 +148,9 @@ async fn a_thousand_children_in_one_map() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_comes_back_from_a_wait_needs_a_worker_again() {
+pub(super) async fn whoever_comes_back_from_a_wait_needs_a_worker_again(home: Home) {
     const WORKERS: usize = 3;
-    let (home, working) = (Home::new(), Gauge::default());
+    let (home, working) = (home, Gauge::default());
     let counted = working.clone();
     let napper = agent_fn("napper", move |cx: Context, _: ()| {
         let counted = counted.clone();
@@ -169,12 +168,7 @@ async fn whoever_comes_back_from_a_wait_needs_a_worker_again() {
             Ok::<_, Failure>(())
         }
     });
-    let hive = Hive::open(home.db())
-        .agent(napper)
-        .concurrency(WORKERS)
-        .start()
-        .await
-        .unwrap();
+    let hive = home.hive().agent(napper).concurrency(WORKERS).start().await.unwrap();
     let mut tasks = Vec::new();
     for _ in 0..40 {
         tasks.push(hive.submit_named("napper", &()).await.unwrap());

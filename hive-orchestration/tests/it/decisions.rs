@@ -49,10 +49,9 @@ fn payer(ledger: &Ledger) -> AnyAgent {
     })
 }
 
-#[tokio::test]
-async fn why_a_step_is_held_stands_until_the_decision() {
-    let (home, ledger) = (Home::new(), Ledger::default());
-    let open = || Hive::open(home.db()).agent(payer(&ledger));
+pub(super) async fn why_a_step_is_held_stands_until_the_decision(home: Home) {
+    let ledger = Ledger::default();
+    let open = || home.hive().agent(payer(&ledger));
     let hive = open().start().await.unwrap();
     let id = hive.submit_named("payer", &()).await.unwrap().id();
     ledger.seen("pay").await;
@@ -79,7 +78,7 @@ fn buyer() -> AnyAgent {
 }
 
 async fn sent_wrong(home: &Home) -> (Hive, TaskId, String) {
-    let hive = Hive::open(home.db()).agent(buyer()).start().await.unwrap();
+    let hive = home.hive().agent(buyer()).start().await.unwrap();
     let task = hive.submit_named("buyer", &()).await.unwrap();
     task.signal(&WRONG, &"a lot".to_owned()).await.unwrap();
     let (step, why) = held(&task).await;
@@ -87,9 +86,7 @@ async fn sent_wrong(home: &Home) -> (Hive, TaskId, String) {
     (hive, task.id(), step)
 }
 
-#[tokio::test]
-async fn a_signal_of_the_wrong_type_may_be_sent_again() {
-    let home = Home::new();
+pub(super) async fn a_signal_of_the_wrong_type_may_be_sent_again(home: Home) {
     let (hive, id, step) = sent_wrong(&home).await;
     let task = hive.task::<u64>(id);
     // A decision that fits no better is held as well.
@@ -109,20 +106,18 @@ async fn a_signal_of_the_wrong_type_may_be_sent_again() {
     hive.shutdown().await.unwrap();
 }
 
-#[tokio::test]
-async fn a_decision_survives_the_process_that_took_it() {
+pub(super) async fn a_decision_survives_the_process_that_took_it(home: Home) {
     for (decision, then) in [(Decision::Adopt(7.into()), None), (Decision::Rerun, Some(8))] {
-        let home = Home::new();
         let (hive, id, step) = sent_wrong(&home).await;
         hive.shutdown().await.unwrap();
         // A hive without the agent takes the decision, and cannot act on it.
-        let hive = Hive::open(home.db()).start().await.unwrap();
+        let hive = home.hive().start().await.unwrap();
         hive.task::<u64>(id).decide(&step, decision).await.unwrap();
         let again = hive.task::<u64>(id).decide(&step, Decision::Rerun).await.unwrap_err();
         assert_eq!(again.code(), "not-found", "the first decision stands");
         hive.shutdown().await.unwrap();
 
-        let hive = Hive::open(home.db()).agent(buyer()).start().await.unwrap();
+        let hive = home.hive().agent(buyer()).start().await.unwrap();
         let task = hive.task::<u64>(id);
         if let Some(price) = then {
             until(&task, TaskState::Waiting).await;
@@ -133,10 +128,8 @@ async fn a_decision_survives_the_process_that_took_it() {
     }
 }
 
-#[tokio::test]
-async fn signals_that_nobody_reads_do_not_pile_up() {
-    let home = Home::new();
-    let hive = Hive::open(home.db()).agent(buyer()).start().await.unwrap();
+pub(super) async fn signals_that_nobody_reads_do_not_pile_up(home: Home) {
+    let hive = home.hive().agent(buyer()).start().await.unwrap();
     let task = hive.submit_named("buyer", &()).await.unwrap();
     until(&task, TaskState::Waiting).await;
     const NOISE: Signal<u64> = Signal::new("noise");

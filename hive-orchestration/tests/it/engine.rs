@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hive_orchestration::errors::RetryPolicy;
-use hive_orchestration::{Agent, Call, Context, Effect, Failure, Hive, Priority, agent_fn};
+use hive_orchestration::{Agent, Call, Context, Effect, Failure, Priority, agent_fn};
 
 use hive_orchestration::task::TaskState;
 
@@ -48,15 +48,14 @@ fn steps(ledger: &Ledger) -> usize {
     ledger.lines().iter().filter(|line| *line == "step").count()
 }
 
-#[tokio::test]
-async fn a_step_is_remembered_across_attempts() {
-    let (home, ledger) = (Home::new(), Ledger::default());
+pub(super) async fn a_step_is_remembered_across_attempts(home: Home) {
+    let ledger = Ledger::default();
     let agent = Flaky {
         ledger: ledger.clone(),
         failures: 2,
         terminal: false,
     };
-    let hive = Hive::open(home.db()).agent(agent).start().await.unwrap();
+    let hive = home.hive().agent(agent).start().await.unwrap();
     let task = hive.submit::<Flaky>("hi".into()).await.unwrap();
     assert_eq!(soon(task.result()).await.unwrap(), "HI");
     let status = task.status().await.unwrap();
@@ -69,15 +68,14 @@ async fn a_step_is_remembered_across_attempts() {
     hive.shutdown().await.unwrap();
 }
 
-#[tokio::test]
-async fn attempts_that_are_used_up_end_in_the_dead_letters() {
-    let (home, ledger) = (Home::new(), Ledger::default());
+pub(super) async fn attempts_that_are_used_up_end_in_the_dead_letters(home: Home) {
+    let ledger = Ledger::default();
     let agent = Flaky {
         ledger: ledger.clone(),
         failures: 99,
         terminal: false,
     };
-    let hive = Hive::open(home.db()).agent(agent).start().await.unwrap();
+    let hive = home.hive().agent(agent).start().await.unwrap();
     let task = hive.submit::<Flaky>("hi".into()).await.unwrap();
     let error = soon(task.result()).await.err().unwrap();
     assert_eq!(error.code(), "task-dead");
@@ -87,15 +85,14 @@ async fn attempts_that_are_used_up_end_in_the_dead_letters() {
     hive.shutdown().await.unwrap();
 }
 
-#[tokio::test]
-async fn a_terminal_failure_is_not_retried() {
-    let (home, ledger) = (Home::new(), Ledger::default());
+pub(super) async fn a_terminal_failure_is_not_retried(home: Home) {
+    let ledger = Ledger::default();
     let agent = Flaky {
         ledger: ledger.clone(),
         failures: 99,
         terminal: true,
     };
-    let hive = Hive::open(home.db()).agent(agent).start().await.unwrap();
+    let hive = home.hive().agent(agent).start().await.unwrap();
     let task = hive.submit::<Flaky>("hi".into()).await.unwrap();
     let error = soon(task.result()).await.err().unwrap();
     assert_eq!((error.code(), error.message()), ("agent-failed", "no use"));
@@ -103,16 +100,14 @@ async fn a_terminal_failure_is_not_retried() {
     hive.shutdown().await.unwrap();
 }
 
-#[tokio::test]
-async fn a_panic_is_a_failure_of_the_attempt_and_of_nothing_else() {
-    let home = Home::new();
+pub(super) async fn a_panic_is_a_failure_of_the_attempt_and_of_nothing_else(home: Home) {
     let bomb = agent_fn("bomb", async |cx: Context, _: ()| {
         if cx.attempt() < 3 {
             panic!("boom {}", cx.attempt());
         }
         Ok::<_, Failure>(cx.attempt())
     });
-    let hive = Hive::open(home.db()).agent(bomb).start().await.unwrap();
+    let hive = home.hive().agent(bomb).start().await.unwrap();
     let task = hive.submit_named("bomb", &()).await.unwrap();
     assert_eq!(soon(task.result()).await.unwrap(), 3);
     hive.shutdown().await.unwrap();
@@ -159,10 +154,9 @@ impl Agent for Sum {
     }
 }
 
-#[tokio::test]
-async fn children_run_even_when_their_parent_has_the_only_worker() {
-    let home = Home::new();
-    let hive = Hive::open(home.db())
+pub(super) async fn children_run_even_when_their_parent_has_the_only_worker(home: Home) {
+    let hive = home
+        .hive()
         .agent(Sum)
         .agent(Square)
         .concurrency(1)
@@ -177,29 +171,26 @@ async fn children_run_even_when_their_parent_has_the_only_worker() {
     hive.shutdown().await.unwrap();
 }
 
-#[tokio::test]
-async fn an_empty_map_is_an_empty_answer() {
-    let home = Home::new();
+pub(super) async fn an_empty_map_is_an_empty_answer(home: Home) {
     let none = agent_fn("none", async |cx: Context, _: ()| {
         let squares = cx.map("each", Vec::<u64>::new(), Call::<Square>::new).await?;
         Ok::<_, Failure>(squares.len())
     });
-    let hive = Hive::open(home.db()).agent(none).agent(Square).start().await.unwrap();
+    let hive = home.hive().agent(none).agent(Square).start().await.unwrap();
     let task = hive.submit_named("none", &()).await.unwrap();
     assert_eq!(soon(task.result()).await.unwrap(), 0);
     hive.shutdown().await.unwrap();
 }
 
-#[tokio::test]
-async fn the_first_child_that_fails_ends_the_map_and_its_siblings() {
-    let home = Home::new();
+pub(super) async fn the_first_child_that_fails_ends_the_map_and_its_siblings(home: Home) {
     let sleeper = agent_fn("sleepers", async |cx: Context, _: ()| {
         tokio::join!(async { cx.call("bad", Call::<Square>::new(13)).await }, async {
             cx.sleep(Duration::from_secs(3600)).await
         })
         .0
     });
-    let hive = Hive::open(home.db())
+    let hive = home
+        .hive()
         .agent(Sum)
         .agent(Square)
         .agent(sleeper)
@@ -218,9 +209,8 @@ async fn the_first_child_that_fails_ends_the_map_and_its_siblings() {
     hive.shutdown().await.unwrap();
 }
 
-#[tokio::test]
-async fn cancelling_reaches_descendants_and_drops_running_futures() {
-    let (home, ledger) = (Home::new(), Ledger::default());
+pub(super) async fn cancelling_reaches_descendants_and_drops_running_futures(home: Home) {
+    let ledger = Ledger::default();
     let log = ledger.clone();
     let leaf = agent_fn("leaf", move |cx: Context, _: ()| {
         let log = log.clone();
@@ -252,7 +242,7 @@ async fn cancelling_reaches_descendants_and_drops_running_futures() {
     let root = agent_fn("root", async |cx: Context, _: ()| {
         cx.call("leaf", Call::<Leaf>::new(())).await
     });
-    let hive = Hive::open(home.db()).agent(root).agent(leaf).start().await.unwrap();
+    let hive = home.hive().agent(root).agent(leaf).start().await.unwrap();
     let task = hive.submit_named("root", &()).await.unwrap();
     until(&task, TaskState::Waiting).await;
     soon(async {
@@ -275,15 +265,14 @@ async fn cancelling_reaches_descendants_and_drops_running_futures() {
     hive.shutdown().await.unwrap();
 }
 
-#[tokio::test]
-async fn one_key_is_one_task() {
-    let (home, ledger) = (Home::new(), Ledger::default());
+pub(super) async fn one_key_is_one_task(home: Home) {
+    let ledger = Ledger::default();
     let agent = Flaky {
         ledger: ledger.clone(),
         failures: 0,
         terminal: false,
     };
-    let hive = Hive::open(home.db()).agent(agent).start().await.unwrap();
+    let hive = home.hive().agent(agent).start().await.unwrap();
     let mut handles = Vec::new();
     for _ in 0..8 {
         let hive = hive.clone();
@@ -309,9 +298,8 @@ async fn one_key_is_one_task() {
     hive.shutdown().await.unwrap();
 }
 
-#[tokio::test]
-async fn urgent_tasks_go_first() {
-    let (home, ledger) = (Home::new(), Ledger::default());
+pub(super) async fn urgent_tasks_go_first(home: Home) {
+    let ledger = Ledger::default();
     let log = ledger.clone();
     let note = agent_fn("note", move |_: Context, word: String| {
         let log = log.clone();
@@ -321,7 +309,7 @@ async fn urgent_tasks_go_first() {
         }
     });
     // Submitted while the agent is unknown to any running hive, so that all wait when it starts.
-    let hive = Hive::open(home.db()).agent(note.clone()).start().await.unwrap();
+    let hive = home.hive().agent(note.clone()).start().await.unwrap();
     let db = hive.db().clone();
     let clone = hive.clone();
     let submits: Vec<_> = [
@@ -354,15 +342,14 @@ async fn urgent_tasks_go_first() {
     assert_eq!(order, ["a", "b", "c", "d"]);
 }
 
-#[tokio::test]
-async fn a_rolled_back_submit_never_runs() {
-    let (home, ledger) = (Home::new(), Ledger::default());
+pub(super) async fn a_rolled_back_submit_never_runs(home: Home) {
+    let ledger = Ledger::default();
     let agent = Flaky {
         ledger: ledger.clone(),
         failures: 0,
         terminal: false,
     };
-    let hive = Hive::open(home.db()).agent(agent).start().await.unwrap();
+    let hive = home.hive().agent(agent).start().await.unwrap();
     let submit = hive.submit::<Flaky>("hi".into());
     let error = hive
         .db()
@@ -382,9 +369,8 @@ async fn a_rolled_back_submit_never_runs() {
     assert_eq!(ledger.count(), 0);
 }
 
-#[tokio::test]
-async fn step_retries_and_timeouts_stay_within_the_attempt() {
-    let (home, ledger) = (Home::new(), Ledger::default());
+pub(super) async fn step_retries_and_timeouts_stay_within_the_attempt(home: Home) {
+    let ledger = Ledger::default();
     let log = ledger.clone();
     let agent = agent_fn("tries", move |cx: Context, _: ()| {
         let log = log.clone();
@@ -410,16 +396,15 @@ async fn step_retries_and_timeouts_stay_within_the_attempt() {
             Ok::<_, Failure>(tried)
         }
     });
-    let hive = Hive::open(home.db()).agent(agent).start().await.unwrap();
+    let hive = home.hive().agent(agent).start().await.unwrap();
     let task = hive.submit_named("tries", &()).await.unwrap();
     assert_eq!(soon(task.result()).await.unwrap(), 3);
     assert_eq!(task.status().await.unwrap().attempt, 1);
     hive.shutdown().await.unwrap();
 }
 
-#[tokio::test]
-async fn an_at_most_once_step_that_failed_cleanly_may_run_again() {
-    let (home, ledger) = (Home::new(), Ledger::default());
+pub(super) async fn an_at_most_once_step_that_failed_cleanly_may_run_again(home: Home) {
+    let ledger = Ledger::default();
     let log = ledger.clone();
     let agent = agent_fn("once", move |cx: Context, _: ()| {
         let log = log.clone();
@@ -435,17 +420,15 @@ async fn an_at_most_once_step_that_failed_cleanly_may_run_again() {
             .await
         }
     });
-    let hive = Hive::open(home.db()).agent(agent).start().await.unwrap();
+    let hive = home.hive().agent(agent).start().await.unwrap();
     let task = hive.submit_named("once", &()).await.unwrap();
     assert_eq!(soon(task.result()).await.unwrap(), 7);
     assert_eq!(ledger.count(), 2);
     hive.shutdown().await.unwrap();
 }
 
-#[tokio::test]
-async fn a_transition_and_its_event_are_one() {
-    let home = Home::new();
-    let hive = Hive::open(home.db()).agent(Sum).agent(Square).start().await.unwrap();
+pub(super) async fn a_transition_and_its_event_are_one(home: Home) {
+    let hive = home.hive().agent(Sum).agent(Square).start().await.unwrap();
     let mut events = hive.bus().subscribe("task.>").await.unwrap();
     let task = hive.submit::<Sum>(vec![2]).await.unwrap();
     soon(task.result()).await.unwrap();

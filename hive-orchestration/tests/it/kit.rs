@@ -7,20 +7,40 @@ use std::time::Duration;
 
 use hive_orchestration::builders::Builder;
 use hive_orchestration::core::clock::ManualClock;
+use hive_orchestration::core::testing::TestDb;
 use hive_orchestration::task::{TaskState, TaskStatus};
 use hive_orchestration::{Hive, TaskHandle};
 use tempfile::TempDir;
 use tokio::sync::watch;
 
-/// A folder that goes away with the test, and the database in it.
+/// A database that goes away with the test, and a folder.
 pub(crate) struct Home {
     dir: TempDir,
+    server: Option<TestDb>,
 }
 
 impl Home {
+    /// A file in the folder.
     pub(crate) fn new() -> Self {
         Self {
             dir: tempfile::tempdir().unwrap(),
+            server: None,
+        }
+    }
+
+    #[cfg(feature = "postgres")]
+    pub(crate) fn postgres() -> Self {
+        Self {
+            server: Some(TestDb::postgres()),
+            ..Self::new()
+        }
+    }
+
+    /// A hive on the database.
+    pub(crate) fn hive(&self) -> Builder {
+        match &self.server {
+            Some(server) => Hive::on(server.options()),
+            None => Hive::open(self.db()),
         }
     }
 

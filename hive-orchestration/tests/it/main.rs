@@ -21,3 +21,95 @@ mod recovery;
 mod shutdown;
 mod trouble;
 mod waiting;
+
+/// Each case on each engine.
+macro_rules! cases {
+    ($($module:ident { $($case:ident),* $(,)? })*) => {
+        mod sqlite {$(
+            mod $module {$(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    crate::$module::$case(crate::kit::Home::new()).await;
+                }
+            )*}
+        )*}
+
+        #[cfg(feature = "postgres")]
+        mod postgres {$(
+            mod $module {$(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    crate::$module::$case(crate::kit::Home::postgres()).await;
+                }
+            )*}
+        )*}
+    };
+}
+
+cases! {
+    engine {
+        a_step_is_remembered_across_attempts,
+        attempts_that_are_used_up_end_in_the_dead_letters,
+        a_terminal_failure_is_not_retried,
+        a_panic_is_a_failure_of_the_attempt_and_of_nothing_else,
+        children_run_even_when_their_parent_has_the_only_worker,
+        an_empty_map_is_an_empty_answer,
+        the_first_child_that_fails_ends_the_map_and_its_siblings,
+        cancelling_reaches_descendants_and_drops_running_futures,
+        one_key_is_one_task,
+        urgent_tasks_go_first,
+        a_rolled_back_submit_never_runs,
+        step_retries_and_timeouts_stay_within_the_attempt,
+        an_at_most_once_step_that_failed_cleanly_may_run_again,
+        a_transition_and_its_event_are_one,
+    }
+    waiting {
+        a_person_answers_and_the_question_stands_until_then,
+        a_signal_before_its_wait_is_kept_and_each_wait_takes_one,
+        a_wait_survives_its_process,
+        whichever_comes_first_wins_and_the_loser_is_cancelled_with_its_parent,
+        a_branch_that_works_while_another_waits_is_not_cut_short,
+        an_interrupted_at_most_once_step_waits_for_a_decision,
+        a_record_that_no_longer_fits_is_held_not_retried,
+        an_outcome_that_nobody_wants_any_more_does_not_keep_the_worker,
+        the_same_name_in_two_scopes_is_two_steps,
+        a_step_may_become_one_that_must_not_run_twice,
+        names_that_are_none_are_the_agents_failure,
+    }
+    recovery {
+        what_was_done_is_not_done_again,
+        a_zombie_writes_nothing,
+        a_task_that_takes_the_process_down_again_and_again_is_buried,
+    }
+    races {
+        a_signal_goes_to_the_wait_that_somebody_looks_at,
+        a_signal_that_comes_after_the_race_was_lost_is_not_lost,
+        timers_fire_while_every_worker_is_busy,
+        a_step_that_must_not_run_twice_is_not_tried_again_after_its_time_limit,
+        the_items_of_a_map_may_not_change_under_way,
+        an_agent_that_calls_itself_without_an_end_is_told_so,
+    }
+    decisions {
+        why_a_step_is_held_stands_until_the_decision,
+        a_signal_of_the_wrong_type_may_be_sent_again,
+        a_decision_survives_the_process_that_took_it,
+        signals_that_nobody_reads_do_not_pile_up,
+    }
+    shutdown {
+        attempts_that_end_in_time_may_end,
+        attempts_that_do_not_are_handed_back_unharmed,
+        no_run_is_missed,
+        no_run_outlives_its_cancellation,
+        after_the_end_everything_says_so,
+        a_hive_that_is_dropped_drains_by_itself,
+        subscriptions_end_with_the_hive,
+    }
+    crowd {
+        two_thousand_tasks_wait_without_workers_and_without_memory,
+        a_thousand_children_in_one_map,
+        whoever_comes_back_from_a_wait_needs_a_worker_again,
+    }
+    trouble {
+        settings_that_panic_end_the_task,
+    }
+}

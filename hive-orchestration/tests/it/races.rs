@@ -7,16 +7,14 @@ use std::time::Duration;
 use hive_orchestration::core::clock::{ManualClock, Timestamp};
 use hive_orchestration::errors::RetryPolicy;
 use hive_orchestration::task::{Decision, TaskState, WaitingFor};
-use hive_orchestration::{Agent, Call, Context, Effect, Failure, Hive, Signal, agent_fn, limits};
+use hive_orchestration::{Agent, Call, Context, Effect, Failure, Signal, agent_fn, limits};
 
 use crate::kit::{Gate, Home, Ledger, passing, soon, until};
 
 const PRICE: Signal<u64> = Signal::new("price");
 const SECOND: Duration = Duration::from_secs(1);
 
-#[tokio::test]
-async fn a_signal_goes_to_the_wait_that_somebody_looks_at() {
-    let home = Home::new();
+pub(super) async fn a_signal_goes_to_the_wait_that_somebody_looks_at(home: Home) {
     let agent = agent_fn("patient", async |cx: Context, _: ()| {
         let mut rounds = 0;
         loop {
@@ -26,7 +24,7 @@ async fn a_signal_goes_to_the_wait_that_somebody_looks_at() {
             }
         }
     });
-    let hive = Hive::open(home.db()).agent(agent).start().await.unwrap();
+    let hive = home.hive().agent(agent).start().await.unwrap();
     let task = hive.submit_named("patient", &()).await.unwrap();
     let status = until(&task, TaskState::Waiting).await;
     let [WaitingFor::Signal { question, .. }] = &status.waiting_for[..] else {
@@ -39,9 +37,8 @@ async fn a_signal_goes_to_the_wait_that_somebody_looks_at() {
     hive.shutdown().await.unwrap();
 }
 
-#[tokio::test]
-async fn a_signal_that_comes_after_the_race_was_lost_is_not_lost() {
-    let (home, ledger, gate) = (Home::new(), Ledger::default(), Gate::new());
+pub(super) async fn a_signal_that_comes_after_the_race_was_lost_is_not_lost(home: Home) {
+    let (home, ledger, gate) = (home, Ledger::default(), Gate::new());
     let (log, held) = (ledger.clone(), gate.clone());
     let agent = agent_fn("busy", move |cx: Context, _: ()| {
         let (log, gate) = (log.clone(), held.clone());
@@ -59,7 +56,7 @@ async fn a_signal_that_comes_after_the_race_was_lost_is_not_lost() {
             cx.wait(PRICE).await
         }
     });
-    let hive = Hive::open(home.db()).agent(agent).start().await.unwrap();
+    let hive = home.hive().agent(agent).start().await.unwrap();
     let task = hive.submit_named("busy", &()).await.unwrap();
     ledger.seen("the race is over").await;
     task.signal(&PRICE, &7).await.unwrap();
@@ -68,9 +65,7 @@ async fn a_signal_that_comes_after_the_race_was_lost_is_not_lost() {
     hive.shutdown().await.unwrap();
 }
 
-#[tokio::test]
-async fn timers_fire_while_every_worker_is_busy() {
-    let home = Home::new();
+pub(super) async fn timers_fire_while_every_worker_is_busy(home: Home) {
     let agent = agent_fn("hasty", async |cx: Context, _: ()| {
         tokio::select! {
             _ = cx.sleep(Duration::from_millis(5)) => Ok("cut short".to_owned()),
@@ -83,7 +78,7 @@ async fn timers_fire_while_every_worker_is_busy() {
             } => never.map(|()| "done".to_owned()),
         }
     });
-    let hive = Hive::open(home.db()).agent(agent).concurrency(1).start().await.unwrap();
+    let hive = home.hive().agent(agent).concurrency(1).start().await.unwrap();
     let task = hive.submit_named("hasty", &()).await.unwrap();
     assert_eq!(soon(task.result()).await.unwrap(), "cut short");
     hive.shutdown().await.unwrap();
@@ -108,7 +103,8 @@ async fn what_a_run_awaits_beside_a_wait_gets_done() {
         }
     });
     let noop = agent_fn("noop", async |_: Context, _: ()| Ok::<_, Failure>(()));
-    let hive = Hive::open(home.db())
+    let hive = home
+        .hive()
         .agent(agent)
         .agent(noop)
         .concurrency(1)
@@ -169,7 +165,8 @@ async fn waiting_in_line_for_a_worker_is_no_running_time() {
             cx.step("hold", held).await
         }
     });
-    let hive = Hive::open(home.db())
+    let hive = home
+        .hive()
         .agent(Buyer)
         .agent(hog)
         .concurrency(1)
@@ -193,9 +190,8 @@ async fn waiting_in_line_for_a_worker_is_no_running_time() {
     hive.shutdown().await.unwrap();
 }
 
-#[tokio::test]
-async fn a_step_that_must_not_run_twice_is_not_tried_again_after_its_time_limit() {
-    let (home, ledger) = (Home::new(), Ledger::default());
+pub(super) async fn a_step_that_must_not_run_twice_is_not_tried_again_after_its_time_limit(home: Home) {
+    let ledger = Ledger::default();
     let log = ledger.clone();
     let agent = agent_fn("payer", move |cx: Context, _: ()| {
         let log = log.clone();
@@ -212,7 +208,7 @@ async fn a_step_that_must_not_run_twice_is_not_tried_again_after_its_time_limit(
             .await
         }
     });
-    let hive = Hive::open(home.db()).agent(agent).start().await.unwrap();
+    let hive = home.hive().agent(agent).start().await.unwrap();
     for (decision, output) in [(Decision::Adopt(77.into()), 77), (Decision::Rerun, 3)] {
         let before = ledger.count();
         let task = hive.submit_named("payer", &()).await.unwrap();
@@ -234,8 +230,7 @@ async fn a_step_that_must_not_run_twice_is_not_tried_again_after_its_time_limit(
     hive.shutdown().await.unwrap();
 }
 
-#[tokio::test]
-async fn the_items_of_a_map_may_not_change_under_way() {
+pub(super) async fn the_items_of_a_map_may_not_change_under_way(home: Home) {
     struct Slow;
     impl Agent for Slow {
         const NAME: &'static str = "slow";
@@ -247,13 +242,12 @@ async fn the_items_of_a_map_may_not_change_under_way() {
             Ok(n)
         }
     }
-    let home = Home::new();
     let runs = Arc::new(AtomicUsize::new(0));
     let agent = agent_fn("fickle", move |cx: Context, _: ()| {
         let count = runs.fetch_add(1, Ordering::SeqCst) + 2;
         async move { cx.map("each", 0..count, Call::<Slow>::new).await }
     });
-    let hive = Hive::open(home.db()).agent(agent).agent(Slow).start().await.unwrap();
+    let hive = home.hive().agent(agent).agent(Slow).start().await.unwrap();
     let task = hive.submit_named("fickle", &()).await.unwrap();
     let error = soon(task.result()).await.unwrap_err();
     assert_eq!(
@@ -263,8 +257,7 @@ async fn the_items_of_a_map_may_not_change_under_way() {
     hive.shutdown().await.unwrap();
 }
 
-#[tokio::test]
-async fn an_agent_that_calls_itself_without_an_end_is_told_so() {
+pub(super) async fn an_agent_that_calls_itself_without_an_end_is_told_so(home: Home) {
     struct Mirror;
     impl Agent for Mirror {
         const NAME: &'static str = "mirror";
@@ -278,13 +271,7 @@ async fn an_agent_that_calls_itself_without_an_end_is_told_so() {
             }
         }
     }
-    let home = Home::new();
-    let hive = Hive::open(home.db())
-        .agent(Mirror)
-        .concurrency(2)
-        .start()
-        .await
-        .unwrap();
+    let hive = home.hive().agent(Mirror).concurrency(2).start().await.unwrap();
     let task = hive.submit::<Mirror>(0).await.unwrap();
     assert_eq!(soon(task.result()).await.unwrap(), limits::CALL_DEPTH);
     hive.shutdown().await.unwrap();

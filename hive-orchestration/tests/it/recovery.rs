@@ -5,7 +5,7 @@ use std::time::Duration;
 use hive_orchestration::builders::Builder;
 use hive_orchestration::core::db::{Migration, Migrations, Tx};
 use hive_orchestration::task::TaskState;
-use hive_orchestration::{Agent, Call, Context, Failure, Hive, Result, agent_fn};
+use hive_orchestration::{Agent, Call, Context, Failure, Result, agent_fn};
 
 use crate::kit::{Home, Ledger, crash, reopened, soon};
 
@@ -66,7 +66,7 @@ impl Agent for Release {
 }
 
 fn open(home: &Home, ledger: &Ledger, hang: bool) -> Builder {
-    Hive::open(home.db())
+    home.hive()
         .agent(Release {
             ledger: ledger.clone(),
             hang,
@@ -76,9 +76,8 @@ fn open(home: &Home, ledger: &Ledger, hang: bool) -> Builder {
         .drain(Duration::ZERO)
 }
 
-#[tokio::test]
-async fn what_was_done_is_not_done_again() {
-    let (home, ledger) = (Home::new(), Ledger::default());
+pub(super) async fn what_was_done_is_not_done_again(home: Home) {
+    let ledger = Ledger::default();
     let hive = open(&home, &ledger, true).start().await.unwrap();
     let task = hive.submit::<Release>("v1".into()).await.unwrap();
     ledger.seen("hanging").await;
@@ -109,7 +108,8 @@ async fn killed(home: &Home, ledger: &Ledger) -> hive_orchestration::core::id::T
 
 #[tokio::test]
 async fn a_killed_process_loses_its_lease_at_the_next_open() {
-    let (home, ledger) = (Home::new(), Ledger::default());
+    let home = Home::new();
+    let ledger = Ledger::default();
     let id = killed(&home, &ledger).await;
     let hive = reopened(|| open(&home, &ledger, false)).await;
     assert_eq!(hive.recovered(), 1);
@@ -131,9 +131,8 @@ impl Drop for Dropped {
     }
 }
 
-#[tokio::test]
-async fn a_zombie_writes_nothing() {
-    let (home, ledger) = (Home::new(), Ledger::default());
+pub(super) async fn a_zombie_writes_nothing(home: Home) {
+    let ledger = Ledger::default();
     let log = ledger.clone();
     let (go, gate) = tokio::sync::watch::channel(false);
     let agent = agent_fn("zombie", move |cx: Context, _: ()| {
@@ -170,7 +169,7 @@ async fn a_zombie_writes_nothing() {
         }
     });
     let noop = agent_fn("noop", async |_: Context, _: ()| Ok::<_, Failure>(()));
-    let hive = Hive::open(home.db()).agent(agent).agent(noop).start().await.unwrap();
+    let hive = home.hive().agent(agent).agent(noop).start().await.unwrap();
     let task = hive.submit_named("zombie", &()).await.unwrap();
     ledger.seen("run 1").await;
     // What another instance would do that believes this one dead.
@@ -214,12 +213,12 @@ async fn a_zombie_writes_nothing() {
 
 /// Attempt and output of every `zombie` task, as the file holds them.
 async fn task_rows(home: &Home) -> Vec<(u32, u32)> {
-    let hive = Hive::open(home.db()).start().await.unwrap();
+    let hive = home.hive().start().await.unwrap();
     let rows =
         hive.db()
             .read(|db| {
                 db.query(
-                "SELECT attempt, output FROM task JOIN task_body ON task_body.task = task.seq WHERE agent = 'zombie'",
+                "SELECT attempt, output FROM task JOIN task_output ON task_output.task = task.seq WHERE agent = 'zombie'",
                 &[],
                 |row| Ok((row.get(0)?, row.get::<hive_orchestration::core::payload::Payload>(1)?.decode()?)),
             )
@@ -230,16 +229,15 @@ async fn task_rows(home: &Home) -> Vec<(u32, u32)> {
     rows
 }
 
-#[tokio::test]
-async fn a_task_that_takes_the_process_down_again_and_again_is_buried() {
-    let (home, ledger) = (Home::new(), Ledger::default());
+pub(super) async fn a_task_that_takes_the_process_down_again_and_again_is_buried(home: Home) {
+    let ledger = Ledger::default();
     let open = || {
         let ledger = ledger.clone();
         let hang = agent_fn("hang", move |_: Context, _: ()| {
             ledger.add("run");
             std::future::pending::<Result<(), Failure>>()
         });
-        Hive::open(home.db()).agent(hang).drain(Duration::ZERO)
+        home.hive().agent(hang).drain(Duration::ZERO)
     };
     let hive = open().start().await.unwrap();
     let id = hive.submit_named("hang", &()).await.unwrap().id();

@@ -32,14 +32,9 @@ async fn crashes(hive: &Hive, id: TaskId) -> u32 {
         .unwrap()
 }
 
-#[tokio::test]
-async fn attempts_that_end_in_time_may_end() {
-    let (home, ledger, gate) = (Home::new(), Ledger::default(), Gate::new());
-    let hive = Hive::open(home.db())
-        .agent(runner(&ledger, &gate))
-        .start()
-        .await
-        .unwrap();
+pub(super) async fn attempts_that_end_in_time_may_end(home: Home) {
+    let (home, ledger, gate) = (home, Ledger::default(), Gate::new());
+    let hive = home.hive().agent(runner(&ledger, &gate)).start().await.unwrap();
     let task = hive.submit_named("runner", &()).await.unwrap();
     ledger.seen("run").await;
     let closing = tokio::spawn({
@@ -53,25 +48,16 @@ async fn attempts_that_end_in_time_may_end() {
     assert_eq!(soon(task.result()).await.unwrap(), 1);
     soon(closing).await.unwrap().unwrap();
 
-    let hive = Hive::open(home.db())
-        .agent(runner(&ledger, &gate))
-        .start()
-        .await
-        .unwrap();
+    let hive = home.hive().agent(runner(&ledger, &gate)).start().await.unwrap();
     assert_eq!(hive.recovered(), 0);
     assert_eq!(hive.task::<u32>(task.id()).status().await.unwrap().attempt, 1);
     assert_eq!(soon(hive.task::<u32>(late.id()).result()).await.unwrap(), 1);
     hive.shutdown().await.unwrap();
 }
 
-#[tokio::test]
-async fn attempts_that_do_not_are_handed_back_unharmed() {
-    let (home, ledger, gate) = (Home::new(), Ledger::default(), Gate::new());
-    let open = || {
-        Hive::open(home.db())
-            .agent(runner(&ledger, &gate))
-            .drain(Duration::ZERO)
-    };
+pub(super) async fn attempts_that_do_not_are_handed_back_unharmed(home: Home) {
+    let (home, ledger, gate) = (home, Ledger::default(), Gate::new());
+    let open = || home.hive().agent(runner(&ledger, &gate)).drain(Duration::ZERO);
     let hive = open().start().await.unwrap();
     let task = hive.submit_named("runner", &()).await.unwrap();
     ledger.seen("run").await;
@@ -93,14 +79,9 @@ async fn attempts_that_do_not_are_handed_back_unharmed() {
 }
 
 /// A shutdown at any moment around a claim: no run may be missed by it.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_run_is_missed() {
-    let (home, ledger, gate) = (Home::new(), Ledger::default(), Gate::new());
-    let open = || {
-        Hive::open(home.db())
-            .agent(runner(&ledger, &gate))
-            .drain(Duration::ZERO)
-    };
+pub(super) async fn no_run_is_missed(home: Home) {
+    let (home, ledger, gate) = (home, Ledger::default(), Gate::new());
+    let open = || home.hive().agent(runner(&ledger, &gate)).drain(Duration::ZERO);
     let mut tasks = Vec::new();
     for round in 0..40 {
         let hive = open().start().await.unwrap();
@@ -125,11 +106,11 @@ async fn no_run_is_missed() {
 }
 
 /// The same for a cancellation: with one worker, a run that was missed would hold it for ever.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_run_outlives_its_cancellation() {
-    let (home, ledger, gate) = (Home::new(), Ledger::default(), Gate::new());
+pub(super) async fn no_run_outlives_its_cancellation(home: Home) {
+    let (home, ledger, gate) = (home, Ledger::default(), Gate::new());
     let noop = agent_fn("noop", async |_: Context, _: ()| Ok::<_, Failure>(()));
-    let hive = Hive::open(home.db())
+    let hive = home
+        .hive()
         .agent(runner(&ledger, &gate))
         .agent(noop)
         .concurrency(1)
@@ -149,10 +130,10 @@ async fn no_run_outlives_its_cancellation() {
     hive.shutdown().await.unwrap();
 }
 
-#[tokio::test]
-async fn after_the_end_everything_says_so() {
-    let (home, ledger, gate) = (Home::new(), Ledger::default(), Gate::new());
-    let hive = Hive::open(home.db())
+pub(super) async fn after_the_end_everything_says_so(home: Home) {
+    let (home, ledger, gate) = (home, Ledger::default(), Gate::new());
+    let hive = home
+        .hive()
         .agent(runner(&ledger, &gate))
         .drain(Duration::ZERO)
         .start()
@@ -183,10 +164,9 @@ async fn after_the_end_everything_says_so() {
     }
 }
 
-#[tokio::test]
-async fn a_hive_that_is_dropped_drains_by_itself() {
-    let (home, ledger, gate) = (Home::new(), Ledger::default(), Gate::new());
-    let open = || Hive::open(home.db()).agent(runner(&ledger, &gate));
+pub(super) async fn a_hive_that_is_dropped_drains_by_itself(home: Home) {
+    let (home, ledger, gate) = (home, Ledger::default(), Gate::new());
+    let open = || home.hive().agent(runner(&ledger, &gate));
     let hive = open().start().await.unwrap();
     let task = hive.submit_named("runner", &()).await.unwrap();
     ledger.seen("run").await;
@@ -219,7 +199,7 @@ async fn a_run_that_blocks_its_thread_does_not_hold_the_shutdown() {
                 Ok::<_, Failure>(())
             }
         });
-        Hive::open(home.db()).agent(blocker).clock(Arc::new(clock.clone()))
+        home.hive().agent(blocker).clock(Arc::new(clock.clone()))
     };
     let hive = open(true).start().await.unwrap();
     let task = hive.submit_named("blocker", &()).await.unwrap();
@@ -240,11 +220,9 @@ async fn a_run_that_blocks_its_thread_does_not_hold_the_shutdown() {
     hive.shutdown().await.unwrap();
 }
 
-#[tokio::test]
-async fn subscriptions_end_with_the_hive() {
-    let home = Home::new();
+pub(super) async fn subscriptions_end_with_the_hive(home: Home) {
     let noop = agent_fn("noop", async |_: Context, _: ()| Ok::<_, Failure>(()));
-    let hive = Hive::open(home.db()).agent(noop).start().await.unwrap();
+    let hive = home.hive().agent(noop).start().await.unwrap();
     let mut events = hive.bus().subscribe("task.succeeded.>").await.unwrap();
     let listener = tokio::spawn(async move {
         let mut seen = 0;

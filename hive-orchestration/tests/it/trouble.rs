@@ -87,11 +87,9 @@ impl Agent for Rude {
     }
 }
 
-#[tokio::test]
-async fn settings_that_panic_end_the_task() {
+pub(super) async fn settings_that_panic_end_the_task(home: Home) {
     for timeout in [false, true] {
-        let home = Home::new();
-        let hive = Hive::open(home.db()).agent(Rude { timeout }).start().await.unwrap();
+        let hive = home.hive().agent(Rude { timeout }).start().await.unwrap();
         let task = hive.submit::<Rude>(()).await.unwrap();
         let error = soon(task.result()).await.unwrap_err();
         assert_eq!(error.code(), "task-dead");
@@ -105,7 +103,7 @@ async fn settings_that_panic_end_the_task() {
 async fn an_end_that_cannot_be_written_is_not_waited_for_for_ever() {
     let home = Home::new();
     let agent = agent_fn("fine", async |_: Context, _: ()| Ok::<_, Failure>("fine".to_owned()));
-    let hive = Hive::open(home.db()).agent(agent).start().await.unwrap();
+    let hive = home.hive().agent(agent).start().await.unwrap();
     // Somebody's constraint refuses every success.
     hive.db()
         .write(|tx| {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use hive_orchestration::builders::AnyAgent;
 use hive_orchestration::core::clock::{ManualClock, Timestamp};
 use hive_orchestration::task::{Decision, TaskState, TaskStatus, WaitingFor};
-use hive_orchestration::{Agent, Approval, Call, Context, Effect, Failure, Hive, Signal, agent_fn};
+use hive_orchestration::{Agent, Approval, Call, Context, Effect, Failure, Signal, agent_fn};
 
 use crate::kit::{Home, Ledger, soon, until};
 
@@ -20,10 +20,8 @@ fn release() -> AnyAgent {
     })
 }
 
-#[tokio::test]
-async fn a_person_answers_and_the_question_stands_until_then() {
-    let home = Home::new();
-    let hive = Hive::open(home.db()).agent(release()).start().await.unwrap();
+pub(super) async fn a_person_answers_and_the_question_stands_until_then(home: Home) {
+    let hive = home.hive().agent(release()).start().await.unwrap();
     let task = hive.submit_named("release", &()).await.unwrap();
     let status = until(&task, TaskState::Waiting).await;
     let [
@@ -46,14 +44,12 @@ async fn a_person_answers_and_the_question_stands_until_then() {
     hive.shutdown().await.unwrap();
 }
 
-#[tokio::test]
-async fn a_signal_before_its_wait_is_kept_and_each_wait_takes_one() {
-    let home = Home::new();
+pub(super) async fn a_signal_before_its_wait_is_kept_and_each_wait_takes_one(home: Home) {
     let agent = agent_fn("prices", async |cx: Context, _: ()| {
         cx.wait(Signal::<()>::new("go")).await?;
         Ok::<_, Failure>((cx.wait(PRICE).await?, cx.wait(PRICE).await?))
     });
-    let hive = Hive::open(home.db()).agent(agent).start().await.unwrap();
+    let hive = home.hive().agent(agent).start().await.unwrap();
     let task = hive.submit_named("prices", &()).await.unwrap();
     task.signal(&PRICE, &1).await.unwrap();
     task.signal(&PRICE, &2).await.unwrap();
@@ -63,15 +59,13 @@ async fn a_signal_before_its_wait_is_kept_and_each_wait_takes_one() {
     hive.shutdown().await.unwrap();
 }
 
-#[tokio::test]
-async fn a_wait_survives_its_process() {
-    let home = Home::new();
-    let hive = Hive::open(home.db()).agent(release()).start().await.unwrap();
+pub(super) async fn a_wait_survives_its_process(home: Home) {
+    let hive = home.hive().agent(release()).start().await.unwrap();
     let task = hive.submit_named("release", &()).await.unwrap();
     until(&task, TaskState::Waiting).await;
     hive.shutdown().await.unwrap();
 
-    let hive = Hive::open(home.db()).agent(release()).start().await.unwrap();
+    let hive = home.hive().agent(release()).start().await.unwrap();
     assert_eq!(hive.recovered(), 0, "a waiting task was not running");
     let task = hive.task::<Approval>(task.id());
     task.signal(&RELEASE, &Approval::no("ada", "too early")).await.unwrap();
@@ -95,12 +89,7 @@ async fn let_time_pass<T>(clock: &ManualClock, task: &hive_orchestration::TaskHa
 async fn nobody_answers_in_three_days() {
     let (home, start) = (Home::new(), Timestamp::from_micros(0));
     let clock = Arc::new(ManualClock::new(start));
-    let hive = Hive::open(home.db())
-        .agent(release())
-        .clock(clock.clone())
-        .start()
-        .await
-        .unwrap();
+    let hive = home.hive().agent(release()).clock(clock.clone()).start().await.unwrap();
     let task = hive.submit_named("release", &()).await.unwrap();
     let_time_pass(&clock, &task, Duration::from_secs(600)).await;
     let error = task.result().await.err().unwrap();
@@ -116,12 +105,7 @@ async fn a_timer_is_never_early_and_begins_once() {
     let nap = || agent_fn("nap", async |cx: Context, _: ()| cx.sleep(DAY).await);
     let start = Timestamp::from_micros(0);
     let clock = Arc::new(ManualClock::new(start));
-    let hive = Hive::open(home.db())
-        .agent(nap())
-        .clock(clock.clone())
-        .start()
-        .await
-        .unwrap();
+    let hive = home.hive().agent(nap()).clock(clock.clone()).start().await.unwrap();
     let task = hive.submit_named("nap", &()).await.unwrap();
     let parked = soon(async {
         loop {
@@ -143,12 +127,7 @@ async fn a_timer_is_never_early_and_begins_once() {
     let fixed = end(parked);
     // The process is away for half a day; the timer's end stays where it was.
     clock.advance(DAY / 2);
-    let hive = Hive::open(home.db())
-        .agent(nap())
-        .clock(clock.clone())
-        .start()
-        .await
-        .unwrap();
+    let hive = home.hive().agent(nap()).clock(clock.clone()).start().await.unwrap();
     let task = hive.task::<()>(task.id());
     assert_eq!(end(task.status().await.unwrap()), fixed);
     let_time_pass(&clock, &task, Duration::from_secs(60)).await;
@@ -162,12 +141,7 @@ async fn a_delayed_task_is_scheduled_first() {
     let home = Home::new();
     let clock = Arc::new(ManualClock::new(Timestamp::from_micros(0)));
     let noop = agent_fn("noop", async |_: Context, _: ()| Ok::<_, Failure>(()));
-    let hive = Hive::open(home.db())
-        .agent(noop)
-        .clock(clock.clone())
-        .start()
-        .await
-        .unwrap();
+    let hive = home.hive().agent(noop).clock(clock.clone()).start().await.unwrap();
     let task = hive.submit_named("noop", &()).delay(DAY).await.unwrap();
     assert_eq!(task.status().await.unwrap().state, TaskState::Scheduled);
     let_time_pass(&clock, &task, Duration::from_secs(3600)).await;
@@ -175,8 +149,7 @@ async fn a_delayed_task_is_scheduled_first() {
     hive.shutdown().await.unwrap();
 }
 
-#[tokio::test]
-async fn whichever_comes_first_wins_and_the_loser_is_cancelled_with_its_parent() {
+pub(super) async fn whichever_comes_first_wins_and_the_loser_is_cancelled_with_its_parent(home: Home) {
     struct Slow;
     impl Agent for Slow {
         const NAME: &'static str = "slow";
@@ -186,14 +159,13 @@ async fn whichever_comes_first_wins_and_the_loser_is_cancelled_with_its_parent()
             cx.sleep(DAY).await
         }
     }
-    let home = Home::new();
     let race = agent_fn("race", async |cx: Context, _: ()| {
         tokio::select! {
             answer = async { cx.wait(PRICE).await } => answer,
             slow = cx.call("slow", Call::<Slow>::new(())) => slow.map(|()| 0),
         }
     });
-    let hive = Hive::open(home.db()).agent(race).agent(Slow).start().await.unwrap();
+    let hive = home.hive().agent(race).agent(Slow).start().await.unwrap();
     let task = hive.submit_named("race", &()).await.unwrap();
     until(&task, TaskState::Waiting).await;
     task.signal(&PRICE, &42).await.unwrap();
@@ -205,9 +177,8 @@ async fn whichever_comes_first_wins_and_the_loser_is_cancelled_with_its_parent()
     hive.shutdown().await.unwrap();
 }
 
-#[tokio::test]
-async fn a_branch_that_works_while_another_waits_is_not_cut_short() {
-    let (home, ledger) = (Home::new(), Ledger::default());
+pub(super) async fn a_branch_that_works_while_another_waits_is_not_cut_short(home: Home) {
+    let ledger = Ledger::default();
     let log = ledger.clone();
     let agent = agent_fn("both", move |cx: Context, _: ()| {
         let log = log.clone();
@@ -229,7 +200,7 @@ async fn a_branch_that_works_while_another_waits_is_not_cut_short() {
             Ok::<_, Failure>((price?, steps?))
         }
     });
-    let hive = Hive::open(home.db()).agent(agent).start().await.unwrap();
+    let hive = home.hive().agent(agent).start().await.unwrap();
     let task = hive.submit_named("both", &()).await.unwrap();
     until(&task, TaskState::Waiting).await;
     assert_eq!(ledger.count(), 5, "parked only when the work was done");
@@ -259,7 +230,8 @@ fn payer(ledger: &Ledger, hang: bool) -> AnyAgent {
 }
 
 async fn interrupted_payment(home: &Home, ledger: &Ledger) -> hive_orchestration::core::id::TaskId {
-    let hive = Hive::open(home.db())
+    let hive = home
+        .hive()
         .agent(payer(ledger, true))
         .drain(Duration::ZERO)
         .start()
@@ -276,8 +248,7 @@ async fn interrupted_payment(home: &Home, ledger: &Ledger) -> hive_orchestration
     task.id()
 }
 
-#[tokio::test]
-async fn an_interrupted_at_most_once_step_waits_for_a_decision() {
+pub(super) async fn an_interrupted_at_most_once_step_waits_for_a_decision(home: Home) {
     for (decision, output, paid) in [
         (
             Decision::Adopt("found on the statement".into()),
@@ -286,13 +257,9 @@ async fn an_interrupted_at_most_once_step_waits_for_a_decision() {
         ),
         (Decision::Rerun, "paid by us", 2),
     ] {
-        let (home, ledger) = (Home::new(), Ledger::default());
+        let ledger = Ledger::default();
         let id = interrupted_payment(&home, &ledger).await;
-        let hive = Hive::open(home.db())
-            .agent(payer(&ledger, false))
-            .start()
-            .await
-            .unwrap();
+        let hive = home.hive().agent(payer(&ledger, false)).start().await.unwrap();
         let task = hive.task::<String>(id);
         let status = until(&task, TaskState::Waiting).await;
         let [WaitingFor::Decision { step, report, .. }] = &status.waiting_for[..] else {
@@ -309,15 +276,13 @@ async fn an_interrupted_at_most_once_step_waits_for_a_decision() {
     }
 }
 
-#[tokio::test]
-async fn a_record_that_no_longer_fits_is_held_not_retried() {
-    let home = Home::new();
+pub(super) async fn a_record_that_no_longer_fits_is_held_not_retried(home: Home) {
     // The old code recorded a number under this name and then waited.
     let old = agent_fn("changed", async |cx: Context, _: ()| {
         cx.step("answer", async || Ok::<_, Failure>(42)).await?;
         cx.wait(PRICE).await.map(|_| "old".to_owned())
     });
-    let hive = Hive::open(home.db()).agent(old).start().await.unwrap();
+    let hive = home.hive().agent(old).start().await.unwrap();
     let task = hive.submit_named("changed", &()).await.unwrap();
     until(&task, TaskState::Waiting).await;
     hive.shutdown().await.unwrap();
@@ -330,7 +295,7 @@ async fn a_record_that_no_longer_fits_is_held_not_retried() {
         cx.wait(PRICE).await?;
         Ok::<_, Failure>(answer)
     });
-    let hive = Hive::open(home.db()).agent(new).start().await.unwrap();
+    let hive = home.hive().agent(new).start().await.unwrap();
     let task = hive.task::<String>(task.id());
     task.signal(&PRICE, &1).await.unwrap();
     let mut changes = task.watch();
@@ -354,8 +319,7 @@ async fn a_record_that_no_longer_fits_is_held_not_retried() {
     hive.shutdown().await.unwrap();
 }
 
-#[tokio::test]
-async fn an_outcome_that_nobody_wants_any_more_does_not_keep_the_worker() {
+pub(super) async fn an_outcome_that_nobody_wants_any_more_does_not_keep_the_worker(home: Home) {
     struct Quick;
     impl Agent for Quick {
         const NAME: &'static str = "quick";
@@ -365,7 +329,6 @@ async fn an_outcome_that_nobody_wants_any_more_does_not_keep_the_worker() {
             Ok(())
         }
     }
-    let home = Home::new();
     let agent = agent_fn("fickle", async |cx: Context, _: ()| {
         // Calls, then loses interest before the answer comes.
         tokio::select! {
@@ -375,7 +338,8 @@ async fn an_outcome_that_nobody_wants_any_more_does_not_keep_the_worker() {
         }
         cx.wait(PRICE).await
     });
-    let hive = Hive::open(home.db())
+    let hive = home
+        .hive()
         .agent(agent)
         .agent(Quick)
         .concurrency(1)
@@ -391,9 +355,7 @@ async fn an_outcome_that_nobody_wants_any_more_does_not_keep_the_worker() {
     hive.shutdown().await.unwrap();
 }
 
-#[tokio::test]
-async fn the_same_name_in_two_scopes_is_two_steps() {
-    let home = Home::new();
+pub(super) async fn the_same_name_in_two_scopes_is_two_steps(home: Home) {
     let agent = agent_fn("scopes", async |cx: Context, _: ()| {
         let (left, right) = (cx.scope("left"), cx.scope("left/right"));
         let inner = left.scope("right");
@@ -406,17 +368,18 @@ async fn the_same_name_in_two_scopes_is_two_steps() {
             cx.idempotency_key("k") == left.idempotency_key("k"),
         ))
     });
-    let hive = Hive::open(home.db()).agent(agent).start().await.unwrap();
+    let hive = home.hive().agent(agent).start().await.unwrap();
     let task = hive.submit_named("scopes", &()).await.unwrap();
     assert_eq!(
         soon(task.result()).await.unwrap(),
         serde_json::json!([[1, 2, 3, 4, 5], false])
     );
-    let keys = hive
+    let mut keys = hive
         .db()
         .read(|db| db.query("SELECT key FROM journal", &[], |row| row.get::<String>(0)))
         .await
         .unwrap();
+    keys.sort();
     assert_eq!(
         keys,
         [
@@ -430,41 +393,29 @@ async fn the_same_name_in_two_scopes_is_two_steps() {
     hive.shutdown().await.unwrap();
 }
 
-#[tokio::test]
-async fn a_step_may_become_one_that_must_not_run_twice() {
-    let home = Home::new();
+pub(super) async fn a_step_may_become_one_that_must_not_run_twice(home: Home) {
     let with = |effect| {
         agent_fn("changed", move |cx: Context, _: ()| async move {
             let n: u32 = cx.step("n", async || Ok::<_, Failure>(1)).effect(effect).await?;
             cx.wait(PRICE).await.map(|price| price + u64::from(n))
         })
     };
-    let hive = Hive::open(home.db())
-        .agent(with(Effect::Repeatable))
-        .start()
-        .await
-        .unwrap();
+    let hive = home.hive().agent(with(Effect::Repeatable)).start().await.unwrap();
     let task = hive.submit_named("changed", &()).await.unwrap();
     until(&task, TaskState::Waiting).await;
     hive.shutdown().await.unwrap();
-    let hive = Hive::open(home.db())
-        .agent(with(Effect::AtMostOnce))
-        .start()
-        .await
-        .unwrap();
+    let hive = home.hive().agent(with(Effect::AtMostOnce)).start().await.unwrap();
     let task = hive.task::<u64>(task.id());
     task.signal(&PRICE, &1).await.unwrap();
     assert_eq!(soon(task.result()).await.unwrap(), 2);
     hive.shutdown().await.unwrap();
 }
 
-#[tokio::test]
-async fn names_that_are_none_are_the_agents_failure() {
-    let home = Home::new();
+pub(super) async fn names_that_are_none_are_the_agents_failure(home: Home) {
     let agent = agent_fn("names", async |cx: Context, name: String| {
         cx.step(&name, async || Ok::<_, Failure>(())).await
     });
-    let hive = Hive::open(home.db()).agent(agent).start().await.unwrap();
+    let hive = home.hive().agent(agent).start().await.unwrap();
     for name in [String::new(), "a\nb".into(), "x".repeat(129)] {
         let task = hive.submit_named("names", &name).await.unwrap();
         let error = soon(task.result()).await.err().unwrap();
