@@ -1,0 +1,82 @@
+//! The loads that every engine meets.
+
+use std::time::Instant;
+
+use hive_core_bench::Figures;
+use hive_orchestration::builders::Builder;
+use hive_orchestration::{Context, Failure, Hive, agent_fn};
+use tokio::task::JoinSet;
+
+pub(crate) const TASKS: usize = 16_000;
+pub(crate) const BATCH: usize = 100;
+pub(crate) const CALLERS: usize = 8;
+
+pub(crate) fn noop(builder: Builder) -> Builder {
+    builder.agent(agent_fn("noop", async |_: Context, n: usize| Ok::<_, Failure>(n)))
+}
+
+/// Tasks a second, from their submission a hundred at a time to their acknowledged ends.
+pub(crate) async fn batched(hive: &Hive, tasks: usize) -> f64 {
+    let begun = Instant::now();
+    let mut callers = JoinSet::new();
+    for _ in 0..CALLERS {
+        let hive = hive.clone();
+        callers.spawn(async move {
+            for _ in 0..tasks / CALLERS / BATCH {
+                let new = (0..BATCH).map(|n| hive.submit_named("noop", &n));
+                for task in hive.submit_all(new).await.unwrap() {
+                    task.result().await.unwrap();
+                }
+            }
+        });
+    }
+    callers.join_all().await;
+    tasks as f64 / begun.elapsed().as_secs_f64()
+}
+
+/// Tasks a second when a hundred callers wait for each.
+pub(crate) async fn closed(hive: &Hive, tasks: usize) -> f64 {
+    let begun = Instant::now();
+    let mut callers = JoinSet::new();
+    for _ in 0..100 {
+        let hive = hive.clone();
+        callers.spawn(async move {
+            for n in 0..tasks / 100 {
+                hive.submit_named("noop", &n).await.unwrap().result().await.unwrap();
+            }
+        });
+    }
+    callers.join_all().await;
+    tasks as f64 / begun.elapsed().as_secs_f64()
+}
+
+/// What an engine does with tasks that do nothing.
+pub(crate) async fn noops(hive: &Hive, figures: &mut Figures, engine: &str, tasks: usize) {
+    let name = |what: &str| format!("engine.{engine}.{what}");
+    batched(hive, tasks / 10).await;
+    figures.record(&name("noop_tasks_per_s"), batched(hive, tasks).await, "tasks/s");
+    figures.record(
+        &name("noop_tasks_per_s.closed"),
+        closed(hive, tasks / 4).await,
+        "tasks/s",
+    );
+}
+
+/// Acknowledged submissions a second. They are not run meanwhile.
+pub(crate) async fn submissions(hive: &Hive, figures: &mut Figures, engine: &str, tasks: usize) {
+    hive.pause(hive_orchestration::task::Scope::All).await.unwrap();
+    let begun = Instant::now();
+    for n in 0..tasks / 100 {
+        hive.submit_named("noop", &n).await.unwrap();
+    }
+    let name = format!("engine.{engine}.submit_per_s.1");
+    figures.record(&name, (tasks / 100) as f64 / begun.elapsed().as_secs_f64(), "tasks/s");
+    let begun = Instant::now();
+    for _ in 0..tasks / BATCH {
+        hive.submit_all((0..BATCH).map(|n| hive.submit_named("noop", &n)))
+            .await
+            .unwrap();
+    }
+    let name = format!("engine.{engine}.submit_per_s.100");
+    figures.record(&name, tasks as f64 / begun.elapsed().as_secs_f64(), "tasks/s");
+}

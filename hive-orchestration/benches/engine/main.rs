@@ -1,0 +1,98 @@
+//! What the engine does in a second, beside a bare loop that writes the same rows on the same disk in the same minute.
+//!
+//! `cargo bench -p hive-orchestration --bench engine --features postgres` prints one `figure <name> <value> <unit>` line per figure
+//! and then says of each bar whether it is met; without the feature PostgreSQL is not measured. Everything that is counted was
+//! acknowledged with full durability. Figures are medians over the rounds; a ratio is the median of those within the rounds.
+//! `HIVE_BENCH_ROUNDS` sets how many there are, `HIVE_BENCH_ONLY` keeps to the parts whose name holds it (`start`, `sqlite`,
+//! `postgres`, `claim`, `wake`, `recover`, `steps`, `crowd`, `idle`).
+//!
+//! - `engine.<engine>.noop_tasks_per_s`: tasks that do nothing, submitted a hundred at a time by eight callers and run to their
+//!   acknowledged ends; `…_per_s.closed` by 100 callers one at a time. `raw.<engine>.noop_tasks_per_s` is the bare loop: the same
+//!   rows of tasks, inputs, outputs and events in the same tables, without types, scheduling or handlers;
+//!   `engine.<engine>.raw_ratio` the engine to that. `bare.<engine>.jobs_per_s` is the least that a queue can do: one narrow table,
+//!   no events.
+//! - `engine.<engine>.submit_per_s.<n>`: acknowledged submissions one after another, and in batches of a hundred.
+//! - `engine.claim_ratio.1m`: noop tasks a second beside a million that have ended, to those in an empty database.
+//! - `engine.wake_p50_ms`, `engine.wake_p99_ms`: from the commit of a submission until its agent runs, in a hive that was idle.
+//! - `engine.recover_first_ms`, `engine.recover_all_ms`: from the start of a hive whose predecessor was killed with ten thousand
+//!   tasks running until the first and the last of them runs again.
+//! - `engine.steps_per_s.64`: durable steps of 64 agents at once.
+//! - `engine.crowd_write_p99_ms`: a step's time when 100 agents work at once.
+//! - `engine.idle_cpu_ratio`: what part of one processor a hive takes in which a hundred thousand tasks wait.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a benchmark measures real time and has no clock port"
+)]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a benchmark that cannot go on should stop"
+)]
+
+mod kit;
+#[cfg(feature = "postgres")]
+mod postgres;
+mod raw;
+mod sqlite;
+mod trial;
+
+use std::time::Duration;
+
+use hive_core_bench::{Bar, Figures, SYNCS, syncs_per_s};
+use tokio::runtime::Runtime;
+
+const ROUNDS: usize = 3;
+const SPAN: Duration = Duration::from_millis(400);
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let rounds = std::env::var("HIVE_BENCH_ROUNDS").map_or(ROUNDS, |rounds| rounds.parse().unwrap());
+    let only = std::env::var("HIVE_BENCH_ONLY").unwrap_or_default();
+    let mut figures = Figures::default();
+    let mut bars = Vec::new();
+    for round in 0..rounds {
+        figures.record(SYNCS, syncs_per_s(SPAN), "syncs/s");
+        for (name, part) in PARTS {
+            if name.contains(&only) {
+                let part_bars = part(&runtime, &mut figures);
+                if round == 0 {
+                    bars.extend(part_bars);
+                }
+            }
+        }
+    }
+    for engine in ["sqlite", "postgres"] {
+        let (own, raw) = (
+            format!("engine.{engine}.noop_tasks_per_s"),
+            format!("raw.{engine}.noop_tasks_per_s"),
+        );
+        figures.ratio(&format!("engine.{engine}.raw_ratio"), &own, &[&raw]);
+    }
+    figures.ratio(
+        "engine.claim_ratio.1m",
+        "engine.full.noop_tasks_per_s",
+        &["engine.empty.noop_tasks_per_s"],
+    );
+    figures.print();
+    figures.judge(&bars);
+}
+
+type Part = fn(&Runtime, &mut Figures) -> Vec<(String, Bar)>;
+
+const PARTS: &[(&str, Part)] = &[
+    ("start", trial::start),
+    ("sqlite", sqlite::run),
+    #[cfg(feature = "postgres")]
+    ("postgres", postgres::run),
+    ("claim", trial::claim),
+    ("wake", trial::wake),
+    ("steps", trial::steps),
+    ("crowd", trial::crowd),
+    ("recover", trial::recover),
+    ("idle", trial::idle),
+];
