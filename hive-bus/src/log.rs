@@ -102,13 +102,6 @@ pub static MIGRATIONS: Migrations = Migrations {
     ],
 };
 
-const INSERT: &str = "INSERT INTO event
-    (id, time, type, schema_version, source, topic, tenant, correlation, causation, key, traceparent, expires, extensions,
-     data)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
-    ON CONFLICT (id) DO NOTHING
-    RETURNING sequence";
-
 /// How many rows one statement looks for by their sequences.
 pub(crate) const SOME_MAX: usize = 16;
 
@@ -283,50 +276,6 @@ pub(crate) fn row(id: EventId, time: Timestamp, attributes: &Attributes) -> Vec<
         Cell::of(&extensions_column(attributes)),
         Cell::of(&attributes.data),
     ]
-}
-
-/// Writes one event and gives its sequence; `None` when there is one with this id. Invariant: its attributes have been checked.
-pub(crate) fn insert(
-    tx: &mut Tx<'_>,
-    id: EventId,
-    time: Timestamp,
-    attributes: &Attributes,
-) -> Result<Option<Sequence>> {
-    let Attributes {
-        event_type,
-        schema_version,
-        source,
-        topic,
-        tenant,
-        correlation,
-        causation,
-        key,
-        traceparent,
-        expires,
-        extensions: _,
-        data,
-    } = attributes;
-    let row: Option<i64> = tx.query_opt(
-        INSERT,
-        &[
-            id.as_bytes(),
-            &time,
-            &&**event_type,
-            schema_version,
-            &&**source,
-            &topic.as_str(),
-            &&**tenant,
-            correlation,
-            causation,
-            key,
-            traceparent,
-            expires,
-            &extensions_column(attributes),
-            data,
-        ],
-        |row| row.get(0),
-    )?;
-    row.map(sequence_of).transpose()
 }
 
 /// Writes rows of [`EVENTS`] and gives their sequences, which grow; `None` for one whose id is there.

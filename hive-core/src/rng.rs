@@ -5,6 +5,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::cell::RefCell;
 use std::fmt::{self, Debug};
 use std::sync::{Mutex, PoisonError};
 
@@ -18,14 +19,37 @@ pub trait Rng: Send + Sync + Debug + 'static {
 #[derive(Copy, Clone, Debug, Default)]
 pub struct SystemRng;
 
+/// Numbers that a thread asks the operating system for at once: a call for each would be most of what an id costs.
+const DRAWN: usize = 32;
+
+thread_local! {
+    static LEFT: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+}
+
 impl Rng for SystemRng {
     /// # Panics
     /// When the operating system has no randomness to give. Ids would collide then, and no caller could mend it.
     fn next_u64(&self) -> u64 {
-        match getrandom::u64() {
-            Ok(number) => number,
-            Err(error) => panic!("the operating system must provide randomness: {error}"),
-        }
+        // Each number is handed out once. A thread on its way out has no place for more.
+        LEFT.try_with(|left| {
+            let mut left = left.borrow_mut();
+            if left.is_empty() {
+                let mut bytes = [0; DRAWN * size_of::<u64>()];
+                drawn(getrandom::fill(&mut bytes));
+                left.extend(bytes.as_chunks().0.iter().map(|number| u64::from_ne_bytes(*number)));
+            }
+            left.pop()
+        })
+        .ok()
+        .flatten()
+        .unwrap_or_else(|| drawn(getrandom::u64()))
+    }
+}
+
+fn drawn<T>(answer: Result<T, getrandom::Error>) -> T {
+    match answer {
+        Ok(value) => value,
+        Err(error) => panic!("the operating system must provide randomness: {error}"),
     }
 }
 

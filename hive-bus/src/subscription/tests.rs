@@ -48,7 +48,8 @@ impl Fixture {
             for attributes in attributes.clone() {
                 let number = u128::from(log::head(tx)?.get() + 1);
                 let id = EventId::from_bytes(number.to_be_bytes());
-                let sequence = log::insert(tx, id, Timestamp::EPOCH, &attributes)?.unwrap();
+                let row = log::row(id, Timestamp::EPOCH, &attributes);
+                let sequence = log::insert_all(tx, &[row])?[0].unwrap();
                 events.push(Event::published(sequence, id, Timestamp::EPOCH, attributes));
             }
             Ok(events)

@@ -180,7 +180,8 @@ impl Set {
         self
     }
 
-    /// Lets each row that is inserted tell `key`, a column of whole numbers that the table generates; see
+    /// Lets each row that is inserted tell `key`, a column of whole numbers that the table generates (on SQLite its `INTEGER PRIMARY
+    /// KEY`); see
     /// [`Db::append_returning`](super::Db::append_returning). Keys grow in the order in which rows are handed over.
     ///
     /// `identity` is the one of the set's own columns by which a row is known again, such as an id: the table must keep it as
@@ -283,11 +284,7 @@ impl Set {
     pub(super) fn row_sql(&self) -> &str {
         self.row_sql.get_or_init(|| {
             let places: Vec<String> = (1..=self.columns.len()).map(|place| format!("?{place}")).collect();
-            let row = format!("{} VALUES ({}){}", self.head(), places.join(", "), self.tail());
-            match self.told() {
-                Some(told) => format!("{row} RETURNING {}", told.key),
-                None => row,
-            }
+            format!("{} VALUES ({}){}", self.head(), places.join(", "), self.tail())
         })
     }
 

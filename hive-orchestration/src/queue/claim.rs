@@ -57,7 +57,11 @@ struct Candidate {
 /// are, for whoever knows them.
 pub(crate) fn claim(tx: &mut Tx<'_>, queue: &Queue, room: &Room, turns: &Turns) -> Result<Claims> {
     let now = tx.now()?;
-    fall_due(tx, queue, now)?;
+    let mut due = next_due(tx)?;
+    if due.is_some_and(|due| due <= now) {
+        fall_due(tx, queue, now)?;
+        due = next_due(tx)?;
+    }
     let mut claims = Claims {
         turns: turns.clone(),
         ..Claims::default()
@@ -79,7 +83,7 @@ pub(crate) fn claim(tx: &mut Tx<'_>, queue: &Queue, room: &Room, turns: &Turns) 
         // Somebody else was quicker.
         claims.more |= claims.tasks.len() < chosen.len();
     }
-    claims.due_in = next_due(tx)?.map(|due| due.since(now));
+    claims.due_in = due.map(|due| due.since(now));
     Ok(claims)
 }
 
@@ -118,9 +122,7 @@ fn look(tx: &Tx<'_>, agents: &[&(String, usize)], total: usize) -> Result<Front>
         Dialect::Postgres => look_at_once(tx, agents, total, &mut front)?,
         Dialect::Sqlite => {
             for (place, (agent, free)) in agents.iter().enumerate() {
-                let tenants = tx.query(TENANTS, &[agent, &(limits::CLAIM_TENANTS as u64)], |row| {
-                    row.get::<String>(0)
-                })?;
+                let tenants = tenants(tx, agent)?;
                 front.cut |= tenants.len() == limits::CLAIM_TENANTS;
                 let most = total.min(*free);
                 for tenant in tenants {
@@ -142,12 +144,21 @@ fn look(tx: &Tx<'_>, agents: &[&(String, usize)], total: usize) -> Result<Front>
 const PRIORITIES: [i64; 4] = [3, 2, 1, 0];
 
 /// Whose tasks of an agent are ready, a look into the index for each.
-const TENANTS: &str = "WITH RECURSIVE lane (tenant) AS (
-         SELECT (SELECT min(tenant) FROM task WHERE state = 1 AND agent = ?1)
-         UNION ALL
-         SELECT (SELECT min(task.tenant) FROM task WHERE state = 1 AND agent = ?1 AND task.tenant > lane.tenant)
-         FROM lane WHERE lane.tenant IS NOT NULL)
-     SELECT tenant FROM lane WHERE tenant IS NOT NULL LIMIT ?2";
+fn tenants(db: &Snapshot<'_>, agent: &str) -> Result<Vec<String>> {
+    let mut tenants = Vec::new();
+    let mut last = String::new();
+    while tenants.len() < limits::CLAIM_TENANTS {
+        let next = db.query_one(
+            "SELECT min(tenant) FROM task WHERE state = 1 AND agent = ?1 AND tenant > ?2",
+            &[&agent, &last],
+            |row| row.get::<Option<String>>(0),
+        )?;
+        let Some(next) = next else { break };
+        last.clone_from(&next);
+        tenants.push(next);
+    }
+    Ok(tenants)
+}
 
 const LANE: &str = "SELECT seq, id, root, agent, tenant, attempt, parent, correlation, depth, run_at FROM task
      WHERE state = 1 AND agent = ?1 AND tenant = ?2 AND priority = ?3 ORDER BY seq LIMIT ?4";
@@ -317,13 +328,13 @@ fn take(
 /// When the next timer, delayed task or deadline falls due.
 pub(crate) fn next_due(db: &Snapshot<'_>) -> Result<Option<Timestamp>> {
     db.query_one(
-        "SELECT min(at) FROM (
-             SELECT min(run_at) AS at FROM task WHERE state = 0
-             UNION ALL
-             SELECT min(deadline) FROM task WHERE state < 4 AND deadline IS NOT NULL
-             UNION ALL
-             SELECT min(wake_at) FROM journal WHERE state = 0 AND wake_at IS NOT NULL) AS due",
+        "SELECT (SELECT min(run_at) FROM task WHERE state = 0),
+                (SELECT min(deadline) FROM task WHERE state < 4 AND deadline IS NOT NULL),
+                (SELECT min(wake_at) FROM journal WHERE state = 0 AND wake_at IS NOT NULL)",
         &[],
-        |row| row.get(0),
+        |row| {
+            let dues: [Option<Timestamp>; 3] = [row.get(0)?, row.get(1)?, row.get(2)?];
+            Ok(dues.into_iter().flatten().min())
+        },
     )
 }

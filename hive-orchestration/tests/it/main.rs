@@ -8,6 +8,8 @@
 
 mod bad_input;
 mod chaos;
+#[cfg(all(feature = "postgres", unix))]
+mod cluster;
 mod crowd;
 mod decisions;
 mod engine;

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hive_orchestration::core::db::{Db, Migration, Migrations};
+use hive_orchestration::core::db::{Db, Dialect, Migration, Migrations};
 use hive_orchestration::core::id::TaskId;
 use hive_orchestration::errors::RetryPolicy;
 use hive_orchestration::task::Decision;
@@ -79,6 +79,11 @@ pub(crate) trait Book: Send + Sync + 'static {
 
     /// Notes that the database has confirmed `key`.
     fn confirmed(&self, key: &str);
+
+    /// The book of a run that begins, if each has its own.
+    fn run(&self) -> Option<Arc<dyn Book>> {
+        None
+    }
 }
 
 const SIGNAL: Signal<u64> = Signal::new("go");
@@ -94,7 +99,8 @@ impl Agent for Machine {
     type Output = u64;
 
     async fn run(&self, cx: &Context, program: Program) -> Result<u64, Failure> {
-        sequence(cx, &*self.0, &program.path, &program.ops).await
+        let book = self.0.run().unwrap_or_else(|| Arc::clone(&self.0));
+        sequence(cx, &*book, &program.path, &program.ops).await
     }
 
     fn retry(&self) -> RetryPolicy {
@@ -392,7 +398,13 @@ pub(crate) async fn answer(hive: Hive, done: impl Fn(&str) -> bool + Send) -> Re
                 },
             )
         });
-        for (id, root, key, state) in open.await? {
+        let open = match open.await {
+            Ok(open) => open,
+            // The server may be away for the moment.
+            Err(error) if error.is_retryable() => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        for (id, root, key, state) in open {
             let task = hive.task::<u64>(id);
             let told = if state == 0 {
                 task.signal(&SIGNAL, &ANSWER).await
@@ -412,7 +424,7 @@ pub(crate) async fn answer(hive: Hive, done: impl Fn(&str) -> bool + Send) -> Re
             match told {
                 Ok(()) => {}
                 // It ended, or was decided, between the look and the word.
-                Err(error) if ["conflict", "not-found"].contains(&error.code()) => {}
+                Err(error) if ["conflict", "not-found"].contains(&error.code()) || error.is_retryable() => {}
                 Err(error) => return Err(error),
             }
         }
@@ -500,7 +512,10 @@ async fn check_database(db: &Db, required: &Effects, allowed: &Effects) {
             let text = |row: &hive_orchestration::core::db::Row<'_>| row.get::<String>(0);
             Ok((
                 db.query("SELECT key FROM effect ORDER BY key", &[], text)?,
-                db.query("PRAGMA integrity_check", &[], text)?,
+                match db.dialect() {
+                    Dialect::Sqlite => db.query("PRAGMA integrity_check", &[], text)?,
+                    Dialect::Postgres => vec!["ok".to_owned()],
+                },
                 // Tasks and the events of their ends.
                 db.query(
                     "SELECT count(*), (SELECT count(*) FROM event WHERE type IN ('task.succeeded', 'task.cancelled')),

@@ -1,7 +1,7 @@
 //! Writing events into the table, one or many.
 
 use hive_core::clock::Timestamp;
-use hive_core::db::{Cell, Dialect, Snapshot, Tx};
+use hive_core::db::{Cell, Snapshot, Tx};
 use hive_core::id::EventId;
 use hive_errors::{Error, ErrorKind, Result};
 
@@ -43,13 +43,8 @@ impl Batch {
     /// `conflict` when another event has one of the ids. The others are in the transaction then; it is for the caller to undo
     /// them.
     pub(super) fn write(&self, tx: &mut Tx<'_>, wanted: bool) -> Result<Written> {
-        let given = match (self.0.as_slice(), tx.dialect()) {
-            ([_, _, ..], Dialect::Postgres) => {
-                let rows: Vec<_> = self.0.iter().map(Part::row).collect();
-                log::insert_all(tx, &rows)?
-            }
-            (parts, _) => parts.iter().map(|part| part.insert(tx)).collect::<Result<_>>()?,
-        };
+        let rows: Vec<_> = self.0.iter().map(Part::row).collect();
+        let given = log::insert_all(tx, &rows)?;
         let mut written = Written {
             sequences: Vec::with_capacity(given.len()),
             new: Vec::new(),
@@ -74,10 +69,6 @@ impl Batch {
 impl Part {
     fn row(&self) -> Vec<Cell> {
         log::row(self.id, self.time, &self.attributes)
-    }
-
-    fn insert(&self, tx: &mut Tx<'_>) -> Result<Option<Sequence>> {
-        log::insert(tx, self.id, self.time, &self.attributes)
     }
 
     fn published(&self, sequence: Sequence) -> Event {

@@ -71,19 +71,16 @@ impl<'a> View<'a> {
         }
         let sql = set.row_sql();
         let mut statement = self.prepare(sql)?;
+        let tells = set.check_telling().is_ok();
         for row in rows {
-            let values = value::bind(row.as_ref());
-            if statement.column_count() == 0 {
-                inserted.count += statement.execute(values).map_err(|e| self.failed(e, sql))?;
-                continue;
+            let count = statement
+                .execute(value::bind(row.as_ref()))
+                .map_err(|e| self.failed(e, sql))?;
+            inserted.count += count;
+            if tells {
+                // The engine remembers it anyway; `RETURNING` would make a table for the answer each time.
+                inserted.keys.push((count > 0).then(|| self.conn.last_insert_rowid()));
             }
-            let mut answer = statement.query(values).map_err(|e| self.failed(e, sql))?;
-            let mut key = None;
-            while let Some(told) = answer.next().map_err(|e| self.failed(e, sql))? {
-                key = Some(Row::sqlite(told).get(0)?);
-            }
-            inserted.count += usize::from(key.is_some());
-            inserted.keys.push(key);
         }
         Ok(inserted)
     }

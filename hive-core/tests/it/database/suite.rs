@@ -195,6 +195,5 @@ fn fork(db: &Db, sqlite: &'static str, postgres: &'static str) -> &'static str {
     match db.dialect() {
         Dialect::Sqlite => sqlite,
         Dialect::Postgres => postgres,
-        other => panic!("a dialect of which these tests know nothing: {other:?}"),
     }
 }

@@ -111,7 +111,7 @@ async fn hot_statements_go_by_their_own_index() {
         ("AND priority = ?3 ORDER BY seq", "task_ready", true),
         ("WHERE state = 2 AND epoch <> ?1", "task_running", true),
         ("deadline <= ?1 ORDER BY deadline", "task_deadline", true),
-        ("SELECT min(deadline)", "task_deadline", true),
+        ("SELECT min(run_at)", "task_deadline", true),
         ("wake_at <= ?1 ORDER BY wake_at", "journal_timer", true),
         ("SELECT min(run_at)", "task_later", true),
         ("SELECT min(run_at)", "journal_timer", true),

@@ -103,7 +103,6 @@ pub(super) async fn many_start_at_once(place: Place) {
     let owners = match opened[0].dialect() {
         Dialect::Sqlite => 1,
         Dialect::Postgres => 8,
-        other => panic!("a dialect of which these tests know nothing: {other:?}"),
     };
     assert_eq!((opened.len(), refused.len()), (owners, 8 - owners), "{refused:?}");
     for error in refused.into_iter().map(Result::unwrap_err) {
