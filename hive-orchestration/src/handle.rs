@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::context::Signal;
 use crate::limits;
-use crate::queue::{self, cancel, read, wait};
+use crate::queue::{self, admin, cancel, read, wait};
 use crate::task::{Decision, End, TaskState, TaskStatus, check_name};
 use crate::wake::News;
 use crate::worker::Shop;
@@ -75,6 +75,19 @@ impl<T> TaskHandle<T> {
     pub async fn cancel(&self) -> Result<bool> {
         let (id, queue) = (self.id, self.shop.queue.clone());
         self.tell(move |tx| cancel::cancel(tx, &queue, id)).await
+    }
+
+    /// Brings the task back after it failed, died or was cancelled: it is tried again, with all its attempts and without its
+    /// deadline. What its steps remember stands, so it goes on where it stood; children that did not succeed are called anew.
+    ///
+    /// # Errors
+    /// `conflict` when it has not ended, or succeeded, or was called by another task: bring the root back then.
+    ///
+    /// # Cancel safety
+    /// Dropped, the task may be brought back or not.
+    pub async fn redrive(&self) -> Result<()> {
+        let (id, queue) = (self.id, self.shop.queue.clone());
+        self.tell(move |tx| admin::redrive(tx, &queue, id)).await
     }
 
     /// Sends a value to the task. It wakes the oldest wait for that signal; one that comes before is kept, up to
@@ -138,8 +151,9 @@ impl<T: DeserializeOwned> TaskHandle<T> {
                 ended = news.wait_for(|news| news.ended) => ended.ok().and_then(|news| news.end.clone()),
                 () = self.shop.closed.cancelled() => return Err(closed(self.id)),
             };
-            if let Some(end) = end {
-                return self.outcome(&end);
+            // One that failed may have been brought back since.
+            if let Some(End::Output(output)) = end.as_deref() {
+                return output.decode();
             }
         }
         let mut changes = self.shop.queue.wakeups.watch(self.id);

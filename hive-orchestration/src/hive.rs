@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hive_bus::Bus;
-use hive_core::clock::{Clock, SystemClock};
+use hive_core::clock::{Clock, SystemClock, Timestamp};
 use hive_core::db::{self, Db, Migrations};
 use hive_core::id::{IdSource, TaskId};
 use hive_core::lease;
@@ -26,9 +26,10 @@ pub use self::submit::Submit;
 use crate::agent::{Agent, AnyAgent};
 use crate::handle::TaskHandle;
 use crate::limits;
-use crate::queue::{self, Queue, pause, read, recover, schema};
+use crate::queue::{self, Queue, admin, pause, read, recover, schema};
 use crate::registry::Registry;
 use crate::settings::Settings;
+use crate::task::query::{TaskPage, TaskQuery};
 use crate::task::{Scope, TaskState};
 use crate::worker::{self, Shop};
 
@@ -254,6 +255,96 @@ impl Hive {
     /// [`RECOVER_BATCH`](crate::limits::RECOVER_BATCH) come while it runs already.
     pub fn recovered(&self) -> usize {
         self.inner.shop.recovered.load(Ordering::Relaxed)
+    }
+
+    /// Lists tasks, the newest first, a page at a time.
+    ///
+    /// # Errors
+    /// `not-found` when there is no such [parent](TaskQuery::parent).
+    pub async fn tasks(&self, query: TaskQuery) -> Result<TaskPage> {
+        self.inner.shop.db.read(move |db| admin::list(db, &query)).await
+    }
+
+    /// Cancels the tasks that are asked for, those that have not ended, and everything below them; how many of them. Tasks that are
+    /// submitted meanwhile may be left.
+    ///
+    /// # Cancel safety
+    /// Dropped, some of them are cancelled.
+    pub async fn cancel_all(&self, query: TaskQuery) -> Result<usize> {
+        let mut query = query;
+        if query.states.is_empty() {
+            let open = [
+                TaskState::Scheduled,
+                TaskState::Queued,
+                TaskState::Running,
+                TaskState::Waiting,
+            ];
+            query.states.extend(open);
+        }
+        let mut cancelled = 0;
+        loop {
+            let page = self.tasks(query.clone()).await?;
+            for task in page.tasks {
+                cancelled += usize::from(self.task::<()>(task.id).cancel().await?);
+            }
+            match page.next {
+                Some(next) => query = query.after(next),
+                None => return Ok(cancelled),
+            }
+        }
+    }
+
+    /// Brings back the tasks that are asked for, those that died ([`TaskState::Dead`]) unless the query names states; how many. See
+    /// [`TaskHandle::redrive`]. Tasks that were called by others are passed over.
+    ///
+    /// # Cancel safety
+    /// Dropped, some of them are brought back.
+    pub async fn redrive_all(&self, query: TaskQuery) -> Result<usize> {
+        let mut query = query;
+        if query.states.is_empty() {
+            query.states.push(TaskState::Dead);
+        }
+        let mut redriven = 0;
+        loop {
+            let page = self.tasks(query.clone()).await?;
+            for task in page.tasks {
+                match self.task::<()>(task.id).redrive().await {
+                    Ok(()) => redriven += 1,
+                    Err(error) if [ErrorKind::Conflict, ErrorKind::NotFound].contains(&error.kind()) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            match page.next {
+                Some(next) => query = query.after(next),
+                None => return Ok(redriven),
+            }
+        }
+    }
+
+    /// Forgets the tasks that ended longer ago than `age`, with their inputs, outputs and journals, a bounded batch at a time; how
+    /// many. Tasks whose callers go on are kept, and so are events: those have a [retention](Bus::retain) of their own. An
+    /// idempotency key is free again with its task.
+    ///
+    /// # Cancel safety
+    /// Dropped, some of them are forgotten.
+    pub async fn forget(&self, age: Duration) -> Result<usize> {
+        let mut forgotten = 0;
+        loop {
+            let batch = queue::write(&self.inner.shop.db, move |tx| {
+                let now = tx.now()?.as_micros();
+                let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
+                admin::forget(
+                    tx,
+                    Timestamp::from_micros(now.saturating_sub(age)),
+                    limits::FORGET_BATCH,
+                )
+            })
+            .await?;
+            forgotten += batch;
+            if (batch as u64) < limits::FORGET_BATCH {
+                return Ok(forgotten);
+            }
+        }
     }
 
     /// Starts no more tasks of this scope, in any process, until [`Hive::resume`]; runs under way go on. Tasks can be submitted all

@@ -69,6 +69,15 @@ pub const SUBMIT_BATCH: usize = 10_000;
 /// How often a submission looks for the task that has its key while others take it and give it back.
 pub const KEY_TRIES: u32 = 3;
 
+/// Tasks on one page of a list.
+pub const TASKS_PAGE: usize = 1_000;
+
+/// Rows that one page of a list looks at, where no index leads to what is asked for.
+pub const TASKS_LOOK: i64 = 10_000;
+
+/// Tasks that are forgotten in one transaction: short enough not to hold others up.
+pub const FORGET_BATCH: u64 = 500;
+
 /// Labels of one task: they are for finding it, and each is a row in an index.
 pub const LABELS: usize = 16;
 

@@ -9,6 +9,7 @@
 #[cfg(test)]
 mod tests;
 
+pub(crate) mod admin;
 pub(crate) mod cancel;
 pub(crate) mod claim;
 mod emit;

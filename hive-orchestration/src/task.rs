@@ -1,5 +1,6 @@
 //! Tasks as their users see them: state, status, priority.
 
+pub mod query;
 pub(crate) mod state;
 
 use hive_core::clock::Timestamp;
@@ -103,6 +104,15 @@ impl Priority {
             Self::Medium => 1,
             Self::High => 2,
             Self::Critical => 3,
+        }
+    }
+
+    pub(crate) const fn from_code(code: i64) -> Self {
+        match code {
+            ..=0 => Self::Low,
+            1 => Self::Medium,
+            2 => Self::High,
+            3.. => Self::Critical,
         }
     }
 }

@@ -309,7 +309,7 @@ fn take(
             input,
         });
     }
-    queue.bus.publish_all_in(tx, events)?;
+    emit::all(tx, queue, events)?;
     let entering: Vec<_> = claimed
         .iter()
         .map(|claimed| (claimed.lease, claimed.task.id, claimed.signs.clone()))

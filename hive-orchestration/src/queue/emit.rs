@@ -1,9 +1,10 @@
 //! The events of a task's life, in the transaction that changes it.
 
 use hive_bus::catalog::{
-    TaskCancelled, TaskDead, TaskFailed, TaskProgress, TaskRecovered, TaskResumed, TaskRetrying, TaskStarted,
-    TaskSubmitted, TaskSucceeded, TaskWaiting, WaitsFor,
+    TaskCancelled, TaskDead, TaskFailed, TaskProgress, TaskRecovered, TaskRedriven, TaskResumed, TaskRetrying,
+    TaskStarted, TaskSubmitted, TaskSucceeded, TaskWaiting, WaitsFor,
 };
+use hive_bus::limits::BATCH_MAX;
 use hive_bus::{NewEvent, TypedEvent};
 use hive_core::clock::Timestamp;
 use hive_core::db::Tx;
@@ -15,6 +16,16 @@ use crate::task::Progress;
 
 fn emit<T: TypedEvent>(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef, data: &T) -> Result<()> {
     queue.bus.publish_in(tx, of(task, data)?).map(drop)
+}
+
+/// Publishes as many as there are.
+pub(super) fn all(tx: &mut Tx<'_>, queue: &Queue, mut events: Vec<NewEvent>) -> Result<()> {
+    while !events.is_empty() {
+        let rest = events.split_off(events.len().min(BATCH_MAX));
+        queue.bus.publish_all_in(tx, events)?;
+        events = rest;
+    }
+    Ok(())
 }
 
 fn of<T: TypedEvent>(task: &TaskRef, data: &T) -> Result<NewEvent> {
@@ -151,6 +162,15 @@ pub(super) fn dead(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef, failure: &Fai
         attempt: task.attempt,
         code: failure.kind().code().to_owned(),
         message: failure.message().to_owned(),
+    };
+    emit(tx, queue, task, &data)
+}
+
+pub(super) fn redriven(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef) -> Result<()> {
+    let data = TaskRedriven {
+        task: task.id,
+        agent: task.agent.clone(),
+        by: None,
     };
     emit(tx, queue, task, &data)
 }

@@ -81,7 +81,7 @@ fn complete_all<'a>(
         }
     }
     tx.insert_all(&OUTPUTS, &outputs)?;
-    queue.bus.publish_all_in(tx, events)?;
+    emit::all(tx, queue, events)?;
     cancel::descendants(tx, queue, accepted.keys().copied())?;
     for Finished { lease, task, .. } in &ends {
         if accepted.contains_key(&lease.task) {

@@ -104,7 +104,7 @@ pub(crate) fn recover(tx: &mut Tx<'_>, queue: &Queue, limit: usize) -> Result<us
             AfterCrash::Dead { crashes } => bury(tx, queue, &task, crashes)?,
         }
     }
-    queue.bus.publish_all_in(tx, events)?;
+    emit::all(tx, queue, events)?;
     queue.wake_ready(tx);
     queue.tell_others(tx, super::TASKS);
     Ok(count)

@@ -54,6 +54,8 @@ CREATE INDEX task_later ON task (run_at) WHERE state = 0;
 CREATE INDEX task_running ON task (epoch) WHERE state = 2;
 CREATE INDEX task_child ON task (parent, call, ordinal) WHERE parent IS NOT NULL;
 CREATE INDEX task_held ON task (parent, call, ordinal) WHERE state = 0 AND parent IS NOT NULL;
+CREATE INDEX task_ended ON task (finished_at) WHERE state > 3;
+CREATE INDEX task_dead ON task (seq) WHERE state = 7;
 CREATE INDEX task_deadline ON task (deadline) WHERE state < 4 AND deadline IS NOT NULL;
 CREATE UNIQUE INDEX task_idempotency ON task (tenant, agent, idempotency) WHERE idempotency IS NOT NULL;
 CREATE UNIQUE INDEX task_single ON task (tenant, agent, single) WHERE single IS NOT NULL;

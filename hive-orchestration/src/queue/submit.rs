@@ -277,7 +277,7 @@ fn insert(
     }
     tx.insert_all(&BODIES, &bodies)?;
     tx.insert_all(&LABELS, &labels)?;
-    queue.bus.publish_all_in(tx, events)?;
+    emit::all(tx, queue, events)?;
     if wake {
         queue.wake_ready(tx);
     }

@@ -15,6 +15,7 @@ mod decisions;
 mod engine;
 mod kill;
 mod kit;
+mod many;
 mod program;
 mod promptness;
 mod quickstart;
@@ -110,6 +111,14 @@ cases! {
         two_thousand_tasks_wait_without_workers_and_without_memory,
         a_thousand_children_in_one_map,
         whoever_comes_back_from_a_wait_needs_a_worker_again,
+    }
+    many {
+        a_batch_is_submitted_whole_or_not_at_all,
+        one_task_has_a_key_until_it_ends_or_begins,
+        what_is_paused_does_not_start,
+        tasks_are_listed_and_cancelled_by_what_is_asked,
+        what_is_dead_comes_back_and_goes_on_where_it_stood,
+        a_deadline_ends_whatever_goes_on,
     }
     trouble {
         settings_that_panic_end_the_task,
