@@ -67,6 +67,7 @@
 //! | [`config`] | [`Loader`](config::Loader): defaults, files, environment and code in layers; [`Secret`](config::Secret) |
 //! | [`flags`] | [`Flags`](flags::Flags): switches that can be turned at run time |
 //! | [`shutdown`] | [`Shutdown`](shutdown::Shutdown) and [`TaskSet`](shutdown::TaskSet): stopping in good order |
+//! | [`gather`] | [`Gather`](gather::Gather): many calls as one piece of work |
 //! | `redis` | `Link`: the way to a Redis server; with the feature `redis-link` |
 //! | `cache` | `Cache`: what was expensive to find out, kept for a while; with the feature `cache` |
 //! | [`model`] | [`Model`](model::Model): language models as a port |
@@ -95,6 +96,8 @@ pub mod config;
 pub mod flags;
 
 pub mod shutdown;
+
+pub mod gather;
 
 #[cfg(feature = "redis-link")]
 pub mod redis;

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::activity::Activity;
 pub use self::step::{Effect, Step};
 pub use self::wait::{Approval, Signal, Wait};
-use crate::journal::{Journal, Kind};
+use crate::journal::{self, Journal, Kind, Record};
 use crate::lease::Lease;
 use crate::limits;
 use crate::patience::Patience;
@@ -107,6 +107,25 @@ impl Run {
     {
         match self.write(work).await {
             Ok(value) => Ok(value),
+            Err(error) => Err(self.refused(error).await),
+        }
+    }
+
+    /// Remembers an outcome, as [`Run::tell`] writes, together with what other runs remember at the same time.
+    pub(crate) async fn remember(&self, record: Record) -> Result<()> {
+        let record = Arc::new(record);
+        let written = Patience::new(&*self.queue.clock, &*self.queue.rng)
+            .insist("a run could not write", &self.stop, || {
+                self.queue
+                    .gathers
+                    .records
+                    .call(Arc::clone(&record), |records| async move {
+                        queue::write_all(&self.db, records, journal::record_all).await
+                    })
+            })
+            .await;
+        match written {
+            Ok(()) => Ok(()),
             Err(error) => Err(self.refused(error).await),
         }
     }

@@ -6,14 +6,16 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap};
+use std::borrow::Borrow;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use hive_core::clock::Timestamp;
-use hive_core::db::{Snapshot, Tx};
+use hive_core::db::{self, Cell, Set, Snapshot, Tx};
 use hive_core::payload::Payload;
 use hive_errors::{Error, ErrorKind, Result};
 
-use crate::lease::{Lease, guard};
+use crate::lease::{Lease, guard, hold};
 
 /// What made an entry. An entry that is asked for as another kind has drifted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,23 +155,74 @@ impl Journal {
     }
 }
 
-/// Remembers an outcome, on the lease's strength.
-pub(crate) fn record(
-    tx: &mut Tx<'_>,
-    lease: Lease,
-    now: Timestamp,
-    key: &str,
-    kind: Kind,
-    type_name: &str,
-    value: &Payload,
-) -> Result<()> {
-    guard(tx, lease)?;
-    tx.execute(
-        "INSERT INTO journal (task, key, kind, state, value, type, at) VALUES (?1, ?2, ?3, 2, ?4, ?5, ?6)
-         ON CONFLICT (task, key) DO UPDATE SET kind = ?3, state = 2, value = ?4, type = ?5, note = NULL, at = ?6",
-        &[&lease.task, &key, &kind.code(), value, &type_name, &now],
-    )?;
-    Ok(())
+/// An outcome to remember.
+#[derive(Clone, Debug)]
+pub(crate) struct Record {
+    pub(crate) lease: Lease,
+    pub(crate) at: Timestamp,
+    pub(crate) key: String,
+    pub(crate) kind: Kind,
+    pub(crate) type_name: &'static str,
+    pub(crate) value: Payload,
+}
+
+static RECORDS: Set = Set::insert(
+    "journal",
+    &[
+        ("task", db::Kind::Int),
+        ("key", db::Kind::Text),
+        ("kind", db::Kind::Int),
+        ("state", db::Kind::Int),
+        ("value", db::Kind::Blob),
+        ("type", db::Kind::Text),
+        ("at", db::Kind::Int),
+    ],
+)
+.on_conflict(
+    "(task, key) DO UPDATE SET kind = excluded.kind, state = 2, value = excluded.value, type = excluded.type, note = NULL,
+                               at = excluded.at",
+);
+
+/// How much of a transaction it takes: in rows, and in KiB.
+pub(crate) fn weight(record: &Arc<Record>) -> (usize, usize) {
+    (1, record.value.as_bytes().len() / 1024)
+}
+
+/// Remembers outcomes, each on its lease's strength.
+pub(crate) fn record_all(tx: &mut Tx<'_>, records: &[impl Borrow<Record>]) -> Result<Vec<Result<()>>> {
+    let leases: Vec<Lease> = records.iter().map(|record| record.borrow().lease).collect();
+    let held = hold(tx, &leases)?;
+    let (mut rows, mut answers) = (BTreeMap::new(), Vec::with_capacity(records.len()));
+    for record in records.iter().map(Borrow::borrow) {
+        if !held.contains(&record.lease) {
+            answers.push(Err(record.lease.lost()));
+            continue;
+        }
+        // One that arrives twice is written once: a set may not name a row twice.
+        rows.insert((record.lease.task, record.key.as_str()), row(record));
+        answers.push(Ok(()));
+    }
+    let rows: Vec<_> = rows.into_values().collect();
+    tx.insert_all(&RECORDS, &rows)?;
+    Ok(answers)
+}
+
+/// Remembers one outcome, on the lease's strength.
+pub(crate) fn record(tx: &mut Tx<'_>, record: &Record) -> Result<()> {
+    guard(tx, record.lease)?;
+    tx.insert_all(&RECORDS, &[row(record)]).map(drop)
+}
+
+fn row(record: &Record) -> [Cell; 7] {
+    [
+        Cell::Int(record.lease.task),
+        Cell::of(&record.key),
+        Cell::Int(record.kind.code()),
+        Cell::Int(2),
+        Cell::of(&record.value),
+        Cell::of(record.type_name),
+        Cell::of(&record.at),
+    ]
 }
 
 /// Notes that a step which must not run twice is about to run.

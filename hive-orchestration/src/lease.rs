@@ -1,11 +1,13 @@
 //! The claim on a run, by which every write in a task's name is fenced.
 
+use std::collections::HashSet;
+
 use hive_core::db::{Dialect, Tx};
 use hive_errors::{Error, ErrorKind, Result};
 
 /// The claim of one process on one run of a task. It cannot be made or copied outside the crate; every write in the
 /// task's name is guarded in SQL by all three numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Lease {
     /// The row.
     pub(crate) task: i64,
@@ -33,6 +35,36 @@ pub(crate) fn guard(tx: &Tx<'_>, lease: Lease) -> Result<()> {
     };
     tx.query_opt(sql, &[&lease.task, &lease.attempt, &lease.epoch], |_| Ok(()))?
         .ok_or_else(|| lease.lost())
+}
+
+/// Which of these leases are current. Until the transaction ends nobody else can take those.
+pub(crate) fn hold(tx: &Tx<'_>, leases: &[Lease]) -> Result<HashSet<Lease>> {
+    let mut held = HashSet::with_capacity(leases.len());
+    match tx.dialect() {
+        Dialect::Sqlite => {
+            for lease in leases {
+                match guard(tx, *lease) {
+                    Ok(()) => drop(held.insert(*lease)),
+                    Err(error) if error.kind() == ErrorKind::LeaseLost => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Dialect::Postgres => tx.each(
+            "SELECT seq, attempt, epoch FROM task
+             WHERE seq = ANY (CAST(string_to_array(?1, ',') AS BIGINT[])) AND state = 2 ORDER BY seq FOR NO KEY UPDATE",
+            &[&listed(leases.iter().map(|lease| lease.task))],
+            |row| {
+                held.insert(Lease {
+                    task: row.get(0)?,
+                    attempt: row.get(1)?,
+                    epoch: row.get(2)?,
+                });
+                Ok(true)
+            },
+        )?,
+    }
+    Ok(held)
 }
 
 /// Keeps others from changing these tasks until the transaction ends. Whoever is about to change several, or what belongs to

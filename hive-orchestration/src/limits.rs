@@ -63,6 +63,15 @@ pub const DUE_BATCH: u64 = 1_000;
 /// How long a ready task waits until it counts as more urgent by one priority, so that none waits for ever.
 pub const AGING: Duration = Duration::from_secs(60);
 
+/// Transactions under way at once for what is submitted, and for what steps remember: one at the database, one on its way.
+pub const GATHER_TURNS: usize = 2;
+
+/// Single submissions, or KiB of their inputs, that go into one transaction.
+pub const SUBMIT_GATHERED: usize = 512;
+
+/// Steps' outputs, or KiB of them, that go into one transaction.
+pub const RECORD_GATHERED: usize = 512;
+
 /// Tasks submitted together: one commit holds them all.
 pub const SUBMIT_BATCH: usize = 10_000;
 

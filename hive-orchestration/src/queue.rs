@@ -28,11 +28,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hive_bus::Bus;
 use hive_core::clock::Clock;
 use hive_core::db::{Db, Dialect, Row, Tx, Write};
+use hive_core::gather::Gather;
 use hive_core::id::{IdSource, InstanceId, TaskId};
 use hive_core::rng::Rng;
 use hive_errors::{Error, ErrorKind, Result};
 
+use crate::journal;
 use crate::lease::{Lease, guard};
+use crate::limits;
 use crate::task::Progress;
 use crate::wake::Wakeups;
 
@@ -54,8 +57,17 @@ pub(crate) struct Queue {
     pub(crate) ids: IdSource,
     pub(crate) instance: InstanceId,
     pub(crate) wakeups: Arc<Wakeups>,
+    /// What is submitted, and what steps remember, at the same time goes into one transaction.
+    pub(crate) gathers: Arc<Gathers>,
     /// Replaced when others have taken this process for dead.
     epoch: Arc<AtomicU64>,
+}
+
+/// Where callers meet.
+#[derive(Debug)]
+pub(crate) struct Gathers {
+    pub(crate) submissions: Gather<Arc<submit::NewTask>, submit::Submitted>,
+    pub(crate) records: Gather<Arc<journal::Record>, ()>,
 }
 
 impl Queue {
@@ -74,6 +86,10 @@ impl Queue {
             rng,
             ids,
             wakeups,
+            gathers: Arc::new(Gathers {
+                submissions: Gather::new(limits::GATHER_TURNS, limits::SUBMIT_GATHERED, submit::weight),
+                records: Gather::new(limits::GATHER_TURNS, limits::RECORD_GATHERED, journal::weight),
+            }),
             epoch: Arc::default(),
         }
     }
@@ -128,6 +144,32 @@ where
     F: FnMut(&mut Tx<'_>) -> Result<T> + Send + 'static,
 {
     db.write_with(Write::durable().read_committed(), work).await
+}
+
+/// Does something for many in one transaction. When it cannot be done for all of them together, and another try would not help, it
+/// is done for each alone: the fault may be one's.
+pub(crate) async fn write_all<T, R, F>(db: &Db, items: Vec<T>, work: F) -> Result<Vec<Result<R>>>
+where
+    T: Clone + Send + 'static,
+    R: Send + 'static,
+    F: FnMut(&mut Tx<'_>, &[T]) -> Result<Vec<Result<R>>> + Clone + Send + 'static,
+{
+    let (own, mut all) = (items.clone(), work.clone());
+    let error = match write(db, move |tx| all(tx, &own)).await {
+        Ok(answers) => return Ok(answers),
+        Err(error) => error,
+    };
+    if items.len() < 2 || error.is_retryable() || error.kind() == ErrorKind::ShuttingDown {
+        return Err(error);
+    }
+    let mut answers = Vec::with_capacity(items.len());
+    for item in items {
+        let (mut one, item) = (work.clone(), [item]);
+        let answer = write(db, move |tx| one(tx, &item)).await;
+        let missing = || Err(Error::new(ErrorKind::Internal, "an answer is missing"));
+        answers.push(answer.and_then(|mut answers| answers.pop().unwrap_or_else(missing)));
+    }
+    Ok(answers)
 }
 
 /// Enough of a task to tell of it.

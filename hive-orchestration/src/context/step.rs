@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::Context;
 use super::drift::Recall;
-use crate::journal::{self, Entry, Kind, Standing};
+use crate::journal::{self, Entry, Kind, Record, Standing};
 use crate::limits;
 
 /// What a step does to the world outside the hive's database.
@@ -193,10 +193,15 @@ enum Unsuccessful {
 impl Context {
     /// Writes an outcome to the journal; it is on disk when this returns.
     async fn remember(&self, key: String, kind: Kind, type_name: &'static str, value: Payload) -> Result<(), Failure> {
-        let (lease, now) = (self.run.lease(), self.run.queue.clock.now());
-        self.run
-            .tell(move |tx| journal::record(tx, lease, now, &key, kind, type_name, &value))
-            .await?;
+        let record = Record {
+            lease: self.run.lease(),
+            at: self.run.queue.clock.now(),
+            key,
+            kind,
+            type_name,
+            value,
+        };
+        self.run.remember(record).await?;
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::Context;
 use super::drift::Recall;
-use crate::journal::{self, Kind};
+use crate::journal::{self, Kind, Record};
 use crate::lease::guard;
 use crate::limits;
 
@@ -34,7 +34,7 @@ impl Context {
             Recall::New | Recall::Begun | Recall::Over => {}
         }
         let _working = self.run.activity.work();
-        let (lease, now) = (self.run.lease(), self.run.queue.clock.now());
+        let (lease, at) = (self.run.lease(), self.run.queue.clock.now());
         let committed = self
             .run
             .db
@@ -42,9 +42,15 @@ impl Context {
                 // A zombie must not even read its way into the user's code.
                 guard(tx, lease)?;
                 let output = work(tx)?;
-                let value = Payload::encode(&output, limits::PAYLOAD_BYTES)?;
-                let type_name = std::any::type_name::<T>();
-                journal::record(tx, lease, now, &key, Kind::Transaction, type_name, &value)?;
+                let record = Record {
+                    lease,
+                    at,
+                    key: key.clone(),
+                    kind: Kind::Transaction,
+                    type_name: std::any::type_name::<T>(),
+                    value: Payload::encode(&output, limits::PAYLOAD_BYTES)?,
+                };
+                journal::record(tx, &record)?;
                 Ok(output)
             })
             .await;

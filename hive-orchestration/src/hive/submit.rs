@@ -209,8 +209,11 @@ impl<T: 'static> IntoFuture for Submit<T> {
             let queue = shop.queue.clone();
             // Before the task is there, so that nothing of it is missed.
             let news = queue.wakeups.watch(new.id);
-            let submitted = queue::write(&shop.db, move |tx| submit::submit(tx, &queue, &new)).await;
-            let submitted = submitted.map_err(closed)?;
+            let submitted = shop.queue.gathers.submissions.call(Arc::new(new), |all| {
+                let (db, queue) = (shop.db.clone(), queue.clone());
+                async move { queue::write_all(&db, all, move |tx, all| submit::submit_all(tx, &queue, all)).await }
+            });
+            let submitted = submitted.await.map_err(closed)?;
             Ok(if submitted.new {
                 TaskHandle::submitted(submitted.id, Arc::clone(shop), news)
             } else {

@@ -1,5 +1,7 @@
 //! Tasks come into being.
 
+use std::borrow::Borrow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hive_core::clock::Timestamp;
@@ -128,13 +130,17 @@ static LABELS: Set = Set::insert(
 );
 
 /// Puts root tasks into the queue, as a set. One whose key is taken finds the task that has it, or is refused alone.
-pub(crate) fn submit_all(tx: &mut Tx<'_>, queue: &Queue, tasks: &[NewTask]) -> Result<Vec<Result<Submitted>>> {
+pub(crate) fn submit_all(
+    tx: &mut Tx<'_>,
+    queue: &Queue,
+    tasks: &[impl Borrow<NewTask>],
+) -> Result<Vec<Result<Submitted>>> {
     let now = tx.now()?;
     let mut outcomes = Vec::new();
     outcomes.resize_with(tasks.len(), || None::<Result<Submitted>>);
     // Within one set, too, a key is taken by the first.
     let mut plain = Vec::with_capacity(tasks.len());
-    for (place, new) in tasks.iter().enumerate() {
+    for (place, new) in tasks.iter().map(Borrow::borrow).enumerate() {
         if new.has_key() {
             let outcome = submit_keyed(tx, queue, new, now)?;
             if let Some(slot) = outcomes.get_mut(place) {
@@ -157,6 +163,11 @@ pub(crate) fn submit_all(tx: &mut Tx<'_>, queue: &Queue, tasks: &[NewTask]) -> R
         .into_iter()
         .map(|outcome| outcome.unwrap_or_else(missing))
         .collect())
+}
+
+/// How much of a transaction it takes: in tasks, and in KiB.
+pub(crate) fn weight(new: &Arc<NewTask>) -> (usize, usize) {
+    (1, new.input.as_bytes().len() / 1024)
 }
 
 /// Puts one root task into the queue, or finds the one that has its key.

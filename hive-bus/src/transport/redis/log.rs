@@ -4,12 +4,13 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use ::redis::{Cmd, FromRedisValue, ParsingError, Value, cmd, from_redis_value, pipe};
 use hive_core::clock::Timestamp;
+use hive_core::gather::Gather;
 use hive_core::id::EventId;
 use hive_core::redis::Call;
 use hive_errors::{Error, ErrorKind, Result};
 
 use super::entry::{Told, read, text};
-use super::gather::Gather;
+use super::gather::{Part, weight};
 use super::keys::Keys;
 use super::server::{Script, Server};
 use crate::event::{Attributes, Event, NewEvent, Sequence};
@@ -26,7 +27,7 @@ static GET: Script = Script::new(include_str!("get.lua"));
 const SEQUENCE_MAX: u64 = 1 << 53;
 
 pub(super) struct Log {
-    pub(super) gather: Gather,
+    pub(super) gather: Gather<Part, Vec<Sequence>>,
     live: Live,
     events_max: usize,
     /// How many bytes and how many events an entry had lately, so that as many are asked for as make a page.
@@ -61,7 +62,7 @@ impl Draft {
 impl Log {
     pub(super) fn new(live: Live, events_max: usize) -> Self {
         Self {
-            gather: Gather::new(),
+            gather: Gather::new(limits::REDIS_TURNS, limits::REDIS_SCRIPT_EVENTS, weight),
             live,
             events_max,
             bytes: AtomicUsize::new(limits::REDIS_ENTRY_BYTES),

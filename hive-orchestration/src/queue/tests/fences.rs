@@ -8,16 +8,19 @@ use super::super::finish::{Finished, How};
 use super::super::wait::{self, NewWait, Wanted};
 use super::super::{Queue, TaskRef, cancel, finish, progress};
 use super::{Bench, task};
-use crate::journal::{self, Kind};
+use crate::journal::{self, Kind, Record};
 use crate::lease::{Lease, guard};
 use crate::task::Progress;
 
 type Verb = fn(&mut Tx<'_>, &Queue, Lease, &TaskRef) -> Result<()>;
 
 /// Everything that a run may write.
-const VERBS: [(&str, Verb); 14] = [
+const VERBS: [(&str, Verb); 15] = [
     ("record", |tx, queue, lease, _| {
-        journal::record(tx, lease, queue.clock.now(), "step:a#1", Kind::Step, "u8", &value())
+        journal::record(tx, &record(queue, lease))
+    }),
+    ("record with others", |tx, queue, lease, _| {
+        journal::record_all(tx, &[record(queue, lease)])?.remove(0)
     }),
     ("begin once", |tx, queue, lease, _| {
         journal::begin_once(tx, lease, queue.clock.now(), "step:b#1")
@@ -78,6 +81,17 @@ fn finish(tx: &mut Tx<'_>, queue: &Queue, lease: Lease, task: &TaskRef, how: How
     match finish::finish_all(tx, queue, &[Finished { lease, task, how }])? {
         0 => Ok(()),
         _ => Err(lease.lost()),
+    }
+}
+
+fn record(queue: &Queue, lease: Lease) -> Record {
+    Record {
+        lease,
+        at: queue.clock.now(),
+        key: "step:a#1".to_owned(),
+        kind: Kind::Step,
+        type_name: "u8",
+        value: value(),
     }
 }
 

@@ -35,9 +35,9 @@ fn is_statement(text: &str) -> bool {
     starts.iter().any(|start| text.starts_with(start))
 }
 
-/// Whether the statement is PostgreSQL's alone.
+/// Whether the statement is PostgreSQL's alone, or has to be put together first.
 fn is_postgres(text: &str) -> bool {
-    ["string_to_array", "FOR NO KEY UPDATE", "SKIP LOCKED"]
+    ["string_to_array", "FOR NO KEY UPDATE", "SKIP LOCKED", "{table}"]
         .iter()
         .any(|word| text.contains(word))
 }
