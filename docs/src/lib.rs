@@ -21,6 +21,9 @@ pub mod waiting {}
 #[doc = include_str!("../guides/events.md")]
 pub mod events {}
 
+#[doc = include_str!("../guides/processes.md")]
+pub mod processes {}
+
 #[doc = include_str!("../guides/storage.md")]
 pub mod storage {}
 

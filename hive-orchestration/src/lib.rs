@@ -53,10 +53,11 @@
 //! # What it is not
 //!
 //! No server and no macro language. There are no rules about determinism: code between steps may do what it likes, and
-//! may do it again. Today one process owns one SQLite file; several processes on one database are not supported yet.
+//! may do it again. One process owns a SQLite file; several share a PostgreSQL database.
 //!
 //! # Features
 //!
+//! - `postgres`: [`Hive::on`] a PostgreSQL server, with several processes.
 //! - `claude`: the Claude command line as a model, `core::model::claude`.
 //!
 //! # Modules
