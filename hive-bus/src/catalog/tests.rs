@@ -62,6 +62,12 @@ fn every_type_keeps_its_own_rules() {
         GatewayConnected,
         GatewayDisconnected,
         GatewayRefused,
+        ScheduleDefined,
+        ScheduleFired,
+        ScheduleMissed,
+        SchedulePaused,
+        ScheduleResumed,
+        ScheduleRemoved,
         MessageSent
     );
     let names =
@@ -113,6 +119,14 @@ fn families() {
                 "review.escalated",
                 "review.requested",
                 "review.started",
+            ],
+            "schedule": [
+                "schedule.defined",
+                "schedule.fired",
+                "schedule.missed",
+                "schedule.paused",
+                "schedule.removed",
+                "schedule.resumed",
             ],
             "system": [
                 "system.degraded",
