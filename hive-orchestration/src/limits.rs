@@ -102,3 +102,48 @@ pub const RECOVER_BATCH: usize = 1_000;
 
 /// The dispatcher looks at the queue at least this often, wake-ups apart: a safety net that costs one indexed read.
 pub const DISPATCH_TICK: Duration = Duration::from_secs(5);
+
+/// Bytes of a cron expression: written by people, and the longest sensible list of minutes fits.
+pub const CRON_BYTES: usize = 256;
+
+/// Bytes of a time zone's name; the longest in the IANA database has 32.
+pub const ZONE_BYTES: usize = 64;
+
+/// Schedules of one database. They are meant for recurring work of the whole system; per-user reminders are tasks with a delay.
+pub const SCHEDULES_MAX: usize = 10_000;
+
+/// Schedules listed in one page.
+pub const SCHEDULES_PAGE: usize = 1_000;
+
+/// The shortest interval of a schedule. What is to happen more often is a loop in an agent, not a task each.
+pub const SCHEDULE_PERIOD_MIN: Duration = Duration::from_secs(1);
+
+/// The longest interval of a schedule, ten years: beyond it is most likely a slip in the unit.
+pub const SCHEDULE_PERIOD_MAX: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
+
+/// The most that a schedule may spread its due times: a day, beyond which a due time says little.
+pub const SCHEDULE_JITTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A due time that could not be acted upon for longer than this was missed; until then it is only late. Long enough for a
+/// restart, as Quartz has it.
+pub const MISSED_AFTER: Duration = Duration::from_secs(60);
+
+/// Missed due times of a schedule that are made up for at most, and as far as they are counted: who was away for a year does not
+/// want half a million tasks.
+pub const CATCH_UP_MAX: u32 = 1_000;
+
+/// Tasks that one schedule submits in one commit; more wait for the next, so that others are not held up.
+pub const CATCH_UP_BATCH: usize = 100;
+
+/// Schedules that are looked after in one commit.
+pub const SCHEDULE_BATCH: usize = 16;
+
+/// Where several processes share a database, each looks at the schedules at least this often, wake-ups apart: so long may the
+/// loss of one go unnoticed, and so much may two clocks differ in their rates.
+pub const SCHEDULE_TICK: Duration = Duration::from_secs(15);
+
+/// Up to how long a process waits that has collided with others over a schedule: they act upon it in less.
+pub const SCHEDULE_COLLISION: Duration = Duration::from_millis(100);
+
+/// The longest that the schedules are left alone when nothing is due and nobody says that they have changed.
+pub const SCHEDULE_RELOOK: Duration = Duration::from_secs(60 * 60);
