@@ -59,12 +59,13 @@
 //!
 //! - `postgres`: [`Hive::on`] a PostgreSQL server, with several processes.
 //! - `claude`: the Claude command line as a model, `core::model::claude`.
+//! - `tzdata`: a time zone database of its own, for [schedules](schedule) on machines that have none.
 //!
 //! # Modules
 //!
 //! [`core`] (database, clock, models), [`bus`] (events) and [`errors`] are the crates below, re-exported; [`limits`] holds
 //! every bound with its reason, [`settings`] what an operator may set. [`task`] describes what can be asked of a task,
-//! [`builders`] what `Hive::open` and its kin return.
+//! [`schedule`] when tasks are submitted by themselves, [`builders`] what `Hive::open` and its kin return.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -79,6 +80,8 @@ mod context;
 mod agent;
 mod call;
 mod registry;
+pub mod schedule;
+mod tables;
 mod worker;
 mod handle;
 pub mod settings;
@@ -107,5 +110,5 @@ pub mod builders {
     pub use crate::call::Map;
     pub use crate::context::{Step, Wait};
     pub use crate::handle::Watch;
-    pub use crate::hive::{Builder, Submit};
+    pub use crate::hive::{Builder, Define, Scheduling, Submit};
 }

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::queue::{self, Queue, recover};
 use crate::registry::Registry;
+use crate::schedule::driver;
 
 /// What every run of this process shares.
 #[derive(Debug)]
@@ -41,9 +42,14 @@ pub(crate) async fn serve(shop: Arc<Shop>) -> Result<()> {
     // Also when this should panic: whoever waits for a task must not wait for ever.
     let _closed = shop.closed.clone().drop_guard();
     let ending = CancellationToken::new();
+    let schedules = tokio::spawn(driver::run(shop.db.clone(), shop.queue.clone(), shop.draining.clone()));
     // Until the last run has ended this process lives, and hears what others have to say to its runs.
     let others = tokio::spawn(others::mind(Arc::clone(&shop), ending.clone()));
     rounds::Rounds::new(Arc::clone(&shop)).run().await;
+    // It ends with the transaction that it is at.
+    if let Err(error) = schedules.await {
+        tracing::error!(%error, "the driver of the schedules died; what is due waits for the next open");
+    }
     ending.cancel();
     if let Err(error) = others.await {
         tracing::error!(%error, "the watch over other processes died");

@@ -21,6 +21,7 @@ mod promptness;
 mod quickstart;
 mod races;
 mod recovery;
+mod schedules;
 mod shutdown;
 mod trouble;
 mod waiting;
