@@ -100,6 +100,7 @@ pub mod flags;
 pub mod shutdown;
 
 pub mod gather;
+
 #[cfg(all(feature = "process", unix))]
 pub mod process;
 

@@ -63,7 +63,7 @@ pub trait Agent: Send + Sync + 'static {
     }
 }
 
-type RunFuture<'a> = Pin<Box<dyn Future<Output = Result<Payload, Failure>> + Send + 'a>>;
+pub(crate) type RunFuture<'a> = Pin<Box<dyn Future<Output = Result<Payload, Failure>> + Send + 'a>>;
 
 /// An agent with its types erased; made from any [`Agent`], or by [`agent_fn`].
 #[derive(Clone)]
@@ -71,7 +71,8 @@ pub struct AnyAgent {
     inner: Arc<dyn Erased>,
 }
 
-trait Erased: Send + Sync {
+/// What the hive asks of an agent, whatever it is made of.
+pub(crate) trait Erased: Send + Sync {
     fn name(&self) -> &str;
     fn input_schema(&self) -> Schema;
     fn output_schema(&self) -> Schema;
@@ -79,9 +80,18 @@ trait Erased: Send + Sync {
     fn timeout(&self) -> Duration;
     fn check(&self, input: &Payload) -> Result<()>;
     fn run<'a>(&'a self, cx: &'a Context, input: &'a Payload) -> RunFuture<'a>;
+
+    /// Ends whatever the agent keeps between runs, once there will be no more of them.
+    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async {})
+    }
 }
 
 impl AnyAgent {
+    pub(crate) fn erased(inner: impl Erased + 'static) -> Self {
+        Self { inner: Arc::new(inner) }
+    }
+
     /// The agent's name.
     pub fn name(&self) -> &str {
         self.inner.name()
@@ -114,6 +124,10 @@ impl AnyAgent {
 
     pub(crate) fn run<'a>(&'a self, cx: &'a Context, input: &'a Payload) -> RunFuture<'a> {
         self.inner.run(cx, input)
+    }
+
+    pub(crate) async fn close(&self) {
+        self.inner.close().await;
     }
 }
 

@@ -79,6 +79,8 @@ mod queue;
 mod context;
 mod agent;
 mod call;
+#[cfg(unix)]
+pub mod process;
 mod registry;
 pub mod schedule;
 mod tables;

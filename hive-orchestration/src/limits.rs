@@ -147,3 +147,51 @@ pub const SCHEDULE_COLLISION: Duration = Duration::from_millis(100);
 
 /// The longest that the schedules are left alone when nothing is due and nobody says that they have changed.
 pub const SCHEDULE_RELOOK: Duration = Duration::from_secs(60 * 60);
+/// Processes of one subprocess agent, and tasks of one process, at most: more would exhaust process ids or file
+/// descriptors before anything else.
+pub const PROCESSES_MAX: usize = 1_024;
+
+/// Bytes of a line from a child process: the largest payload, written as wastefully as its escapes allow in practice.
+pub const PROCESS_LINE_BYTES: usize = 2 * PAYLOAD_BYTES;
+
+/// Bytes of a line that is no message which an error shows: enough to recognise it.
+pub const PROCESS_QUOTE_BYTES: usize = 200;
+
+/// Bytes of the end of a child process's error output that a failure shows; fields of failures have little more room.
+pub const PROCESS_STDERR_BYTES: usize = 1_000;
+
+/// Messages of a child process about one task that wait to be dealt with; while there are as many, its pipe is not read.
+pub const PROCESS_MESSAGES: usize = 16;
+
+/// Steps of one attempt in a child process that are open at the same time: as many branches as anybody writes.
+pub const PROCESS_STEPS_OPEN: usize = 64;
+
+/// Bytes of answers that a child process may have asked for without reading them, before it is ended.
+pub const PROCESS_BACKLOG_BYTES: usize = 8 * PAYLOAD_BYTES;
+
+/// Lines that a child process may log for each task at full speed; further ones are not passed on, and read slowly.
+pub const PROCESS_LOG_LINES: u32 = 1_000;
+
+/// Between two lines read from a process that logs too much: a thousand a second neither fill a disk nor a core.
+pub const PROCESS_LOG_PAUSE: Duration = Duration::from_millis(1);
+
+/// Bytes of a line that a child process logs.
+pub const PROCESS_LOG_BYTES: usize = 4 << 10;
+
+/// How long a program may take to say that it is ready, unless its agent says otherwise: interpreters load a lot.
+pub const PROCESS_STARTUP: Duration = Duration::from_secs(30);
+
+/// How long a child process has to obey, unless its agent says otherwise: to stop working on a task, then once more to end.
+pub const PROCESS_GRACE: Duration = Duration::from_secs(5);
+
+/// How long the output of a process that has ended is read on: it is in the pipe already, but whoever is to deal with it
+/// may have to wait for the database.
+pub const PROCESS_DRAIN: Duration = Duration::from_secs(5);
+
+/// How often the memory of child processes that have a limit is looked at. Looking takes some milliseconds on a busy
+/// machine; a process that allocates a gigabyte a second is caught 250 MB late.
+pub const PROCESS_MEMORY_LOOK: Duration = Duration::from_millis(250);
+
+/// How long a program that does not get ready is left alone, once it was given up: whoever mends it is not faster, and
+/// whatever it needs is not flooded with attempts.
+pub const PROCESS_REST: Duration = Duration::from_secs(60);

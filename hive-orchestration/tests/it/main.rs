@@ -16,6 +16,8 @@ mod engine;
 mod kill;
 mod kit;
 mod many;
+#[cfg(unix)]
+mod process;
 mod program;
 mod promptness;
 mod quickstart;
