@@ -60,7 +60,7 @@ pub use self::schedule::{
     ScheduleDefined, ScheduleFired, ScheduleMissed, SchedulePaused, ScheduleRemoved, ScheduleResumed,
 };
 pub use self::system::{
-    SystemDegraded, SystemFlagChanged, SystemRecovered, SystemStarted, SystemStopped, SystemStopping,
+    SystemDegraded, SystemFlagChanged, SystemRecovered, SystemScaled, SystemStarted, SystemStopped, SystemStopping,
 };
 pub use self::task::{
     TaskCancelled, TaskDead, TaskFailed, TaskProgress, TaskRecovered, TaskRedriven, TaskResumed, TaskRetrying,
@@ -123,6 +123,7 @@ fn built_in() -> Vec<EventType> {
         SystemRecovered,
         SystemDegraded,
         SystemFlagChanged,
+        SystemScaled,
         PluginLoaded,
         PluginSwapped,
         PluginUnloaded,
