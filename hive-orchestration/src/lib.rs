@@ -81,6 +81,7 @@ mod agent;
 mod call;
 #[cfg(unix)]
 pub mod process;
+pub mod autoscale;
 mod registry;
 pub mod schedule;
 mod tables;

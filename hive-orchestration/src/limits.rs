@@ -195,3 +195,9 @@ pub const PROCESS_MEMORY_LOOK: Duration = Duration::from_millis(250);
 /// How long a program that does not get ready is left alone, once it was given up: whoever mends it is not faster, and
 /// whatever it needs is not flooded with attempts.
 pub const PROCESS_REST: Duration = Duration::from_secs(60);
+
+/// How often an autoscaler looks, unless told otherwise: a second of waiting is noticed by people, and a look costs a query.
+pub const AUTOSCALE_EVERY: Duration = Duration::from_secs(1);
+
+/// How long whatever an autoscaler asks or tells may take: it is to look again rather than to hang.
+pub const AUTOSCALE_ANSWER: Duration = Duration::from_secs(30);

@@ -129,6 +129,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 use self::pool::Pool;
+pub(crate) use self::restarts::{Restarts, Stage};
 use crate::agent::{AnyAgent, Erased, RunFuture};
 use crate::context::Context;
 use crate::limits;

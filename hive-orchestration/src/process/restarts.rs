@@ -8,7 +8,7 @@ use crate::limits;
 
 /// How a process has fared, as far as that bears on starting it again. Times are a monotonic clock's.
 #[derive(Debug)]
-pub(super) struct Restarts {
+pub(crate) struct Restarts {
     policy: RetryPolicy,
     /// Deaths in a row before it said that it was ready.
     starts_failed: u32,
@@ -19,21 +19,21 @@ pub(super) struct Restarts {
 
 /// How far a process had come when it died.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(crate) enum Stage {
     Starting,
     Serving,
 }
 
 /// What follows from a death.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     Again,
     /// It does not get as far as being ready, and trying once more at once would be of no use.
     GiveUp,
 }
 
 impl Restarts {
-    pub(super) fn new(policy: RetryPolicy) -> Self {
+    pub(crate) fn new(policy: RetryPolicy) -> Self {
         Self {
             policy,
             starts_failed: 0,
@@ -43,19 +43,19 @@ impl Restarts {
     }
 
     /// How long to wait before the next start.
-    pub(super) fn wait(&self, now: Duration) -> Duration {
+    pub(crate) fn wait(&self, now: Duration) -> Duration {
         self.not_before.saturating_sub(now)
     }
 
-    pub(super) fn ready(&mut self) {
+    pub(crate) fn ready(&mut self) {
         self.starts_failed = 0;
     }
 
-    pub(super) fn task_done(&mut self) {
+    pub(crate) fn task_done(&mut self) {
         self.deaths = 0;
     }
 
-    pub(super) fn died(&mut self, stage: Stage, now: Duration, random: u64) -> Verdict {
+    pub(crate) fn died(&mut self, stage: Stage, now: Duration, random: u64) -> Verdict {
         self.deaths = self.deaths.saturating_add(1);
         let (failures, verdict) = match stage {
             Stage::Starting => {

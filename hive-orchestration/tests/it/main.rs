@@ -6,6 +6,8 @@
     reason = "a test stops at the first surprise"
 )]
 
+#[cfg(unix)]
+mod autoscale;
 mod bad_input;
 mod chaos;
 #[cfg(all(feature = "postgres", unix))]

@@ -117,12 +117,12 @@ fn agent(folder: &Path) -> ProcessAgent {
         .retry(RetryPolicy::none())
 }
 
-fn notes(folder: &Path) -> Vec<String> {
+pub(crate) fn notes(folder: &Path) -> Vec<String> {
     let text = fs::read_to_string(folder.join("ledger")).unwrap_or_default();
     text.lines().map(str::to_owned).collect()
 }
 
-fn groups(folder: &Path) -> BTreeSet<u32> {
+pub(crate) fn groups(folder: &Path) -> BTreeSet<u32> {
     notes(folder)
         .iter()
         .filter_map(|note| note.strip_prefix("group ")?.parse().ok())
@@ -146,7 +146,7 @@ fn members(groups: &BTreeSet<u32>) -> Vec<String> {
         .collect()
 }
 
-async fn gone(groups: &BTreeSet<u32>) {
+pub(crate) async fn gone(groups: &BTreeSet<u32>) {
     let mut left = Vec::new();
     for _ in 0..2_000 {
         left = members(groups);
