@@ -66,6 +66,8 @@
 //! [`core`] (database, clock, models), [`bus`] (events) and [`errors`] are the crates below, re-exported; [`limits`] holds
 //! every bound with its reason, [`settings`] what an operator may set. [`task`] describes what can be asked of a task,
 //! [`schedule`] when tasks are submitted by themselves, [`builders`] what `Hive::open` and its kin return.
+//! [`builders`] what `Hive::open` and its kin return. [`process`] makes agents of programs in any language (on Unix);
+//! [`autoscale`] decides how many workers the load needs, and sees to it that there are.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
