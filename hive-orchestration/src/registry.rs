@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use hive_core::payload::Payload;
 use hive_errors::{Error, ErrorKind, Result};
+use tokio::task::JoinSet;
 
 use crate::agent::AnyAgent;
 use crate::task::check_token;
@@ -38,6 +39,20 @@ impl Registry {
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &AnyAgent> {
         self.agents.values()
+    }
+
+    /// Ends what agents keep between runs, all at the same time. There must be no more runs.
+    pub(crate) async fn close(&self) {
+        let mut closing = JoinSet::new();
+        for agent in self.all() {
+            let agent = agent.clone();
+            closing.spawn(async move { agent.close().await });
+        }
+        while let Some(closed) = closing.join_next().await {
+            if let Err(error) = closed {
+                tracing::error!(%error, "an agent could not be closed");
+            }
+        }
     }
 
     /// Checks a submission before anything is written.

@@ -50,6 +50,7 @@ pub(crate) async fn serve(shop: Arc<Shop>) -> Result<()> {
     if let Err(error) = schedules.await {
         tracing::error!(%error, "the driver of the schedules died; what is due waits for the next open");
     }
+    shop.registry.close().await;
     ending.cancel();
     if let Err(error) = others.await {
         tracing::error!(%error, "the watch over other processes died");
