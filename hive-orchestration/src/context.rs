@@ -146,9 +146,11 @@ impl Run {
     }
 
     /// Deals with a write that was refused. A run that cannot write any more, because its lease is gone or the hive closes,
-    /// has nothing to decide: it stops here, where the agent's code cannot mistake the refusal for a failure of its own.
+    /// has nothing to decide: it stops here, where the agent's code cannot mistake the refusal for a failure of its own. So does
+    /// one of whose write nobody knows whether it took place: the next run finds that in the journal.
     pub(crate) async fn refused(&self, error: Error) -> Error {
-        if [ErrorKind::LeaseLost, ErrorKind::ShuttingDown].contains(&error.kind()) || self.stop.is_cancelled() {
+        let over = [ErrorKind::LeaseLost, ErrorKind::ShuttingDown, ErrorKind::Indeterminate];
+        if over.contains(&error.kind()) || self.stop.is_cancelled() {
             self.stop.cancel();
             std::future::pending::<()>().await;
         }

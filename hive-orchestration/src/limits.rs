@@ -72,6 +72,12 @@ pub const SUBMIT_GATHERED: usize = 512;
 /// Steps' outputs, or KiB of them, that go into one transaction.
 pub const RECORD_GATHERED: usize = 512;
 
+/// How long a submission waits before it asks again when the connection was lost during its commit: twice as long each time.
+pub const UNSURE_WAIT: Duration = Duration::from_millis(50);
+
+/// See [`UNSURE_WAIT`]: after some six seconds whoever submits is told that nobody knows.
+pub const UNSURE_WAIT_MAX: Duration = Duration::from_secs(4);
+
 /// Tasks submitted together: one commit holds them all.
 pub const SUBMIT_BATCH: usize = 10_000;
 

@@ -21,6 +21,7 @@ use crate::limits;
 use crate::queue;
 use crate::queue::submit::{self, NewTask, Single, Start};
 use crate::task::{Priority, check_name, check_token};
+use crate::worker::Shop;
 
 /// A task about to be submitted; await it. Made by [`Hive::submit`] and [`Hive::submit_named`].
 #[must_use = "a task is submitted when this is awaited"]
@@ -209,9 +210,12 @@ impl<T: 'static> IntoFuture for Submit<T> {
             let queue = shop.queue.clone();
             // Before the task is there, so that nothing of it is missed.
             let news = queue.wakeups.watch(new.id);
-            let submitted = shop.queue.gathers.submissions.call(Arc::new(new), |all| {
-                let (db, queue) = (shop.db.clone(), queue.clone());
-                async move { queue::write_all(&db, all, move |tx, all| submit::submit_all(tx, &queue, all)).await }
+            let new = Arc::new(new);
+            let submitted = certain(shop, || {
+                shop.queue.gathers.submissions.call(Arc::clone(&new), |all| {
+                    let (db, queue) = (shop.db.clone(), queue.clone());
+                    async move { queue::write_all(&db, all, move |tx, all| submit::submit_all(tx, &queue, all)).await }
+                })
             });
             let submitted = submitted.await.map_err(closed)?;
             Ok(if submitted.new {
@@ -240,12 +244,15 @@ pub(super) async fn submit_all<T: 'static>(hive: &Hive, tasks: Vec<Submit<T>>) -
     }
     // Before the tasks are there, so that nothing of them is missed.
     let news: Vec<_> = new.iter().map(|new| shop.queue.wakeups.watch(new.id)).collect();
-    let queue = shop.queue.clone();
-    let submitted = queue::write(&shop.db, move |tx| {
-        let outcomes = submit::submit_all(tx, &queue, &new)?.into_iter().enumerate();
-        outcomes
-            .map(|(place, outcome)| outcome.map_err(|error| error.with("place", place)))
-            .collect::<Result<Vec<_>>>()
+    let new: Arc<[NewTask]> = new.into();
+    let submitted = certain(shop, || {
+        let (queue, new) = (shop.queue.clone(), Arc::clone(&new));
+        queue::write(&shop.db, move |tx| {
+            let outcomes = submit::submit_all(tx, &queue, &new)?.into_iter().enumerate();
+            outcomes
+                .map(|(place, outcome)| outcome.map_err(|error| error.with("place", place)))
+                .collect::<Result<Vec<_>>>()
+        })
     })
     .await
     .map_err(closed)?;
@@ -257,6 +264,20 @@ pub(super) async fn submit_all<T: 'static>(hive: &Hive, tasks: Vec<Submit<T>>) -
         }
     };
     Ok(submitted.into_iter().zip(news).map(handle).collect())
+}
+
+/// Asks again when nobody knows whether the tasks were written: they have their ids, so they are there once.
+async fn certain<T, F: Future<Output = Result<T>>>(shop: &Shop, submit: impl Fn() -> F) -> Result<T> {
+    let mut wait = limits::UNSURE_WAIT;
+    loop {
+        match submit().await {
+            Err(error) if error.kind() == ErrorKind::Indeterminate && wait <= limits::UNSURE_WAIT_MAX => {
+                shop.queue.clock.sleep(wait).await;
+                wait *= 2;
+            }
+            answer => return answer,
+        }
+    }
 }
 
 /// A closed database says little to whoever submits.

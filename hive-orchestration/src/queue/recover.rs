@@ -1,5 +1,6 @@
 //! Processes come and go: each opening is an epoch, and what one that has ended left running goes on elsewhere.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use hive_core::clock::Timestamp;
@@ -108,6 +109,29 @@ pub(crate) fn recover(tx: &mut Tx<'_>, queue: &Queue, limit: usize) -> Result<us
     queue.wake_ready(tx);
     queue.tell_others(tx, super::TASKS);
     Ok(count)
+}
+
+/// Gives back what this process holds and does not run: all but the tasks in `known`. How many those were. A claim whose commit
+/// was lost on its way back leaves such.
+pub(crate) fn give_back(tx: &mut Tx<'_>, queue: &Queue, known: &HashSet<i64>) -> Result<usize> {
+    let held = tx.query(
+        "SELECT seq FROM task WHERE state = 2 AND epoch = ?1 ORDER BY seq",
+        &[&queue.epoch()],
+        |row| row.get::<i64>(0),
+    )?;
+    let strays: Vec<i64> = held.into_iter().filter(|seq| !known.contains(seq)).collect();
+    lock(tx, strays.iter().copied())?;
+    for seq in &strays {
+        tx.execute(
+            "UPDATE task SET state = 1, epoch = 0 WHERE seq = ?1 AND state = 2 AND epoch = ?2",
+            &[seq, &queue.epoch()],
+        )?;
+    }
+    if !strays.is_empty() {
+        queue.wake_ready(tx);
+        queue.tell_others(tx, super::TASKS);
+    }
+    Ok(strays.len())
 }
 
 fn bury(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef, crashes: u32) -> Result<()> {

@@ -142,7 +142,10 @@ async fn attempt(shop: &Shop, agent: &AnyAgent, claimed: Claimed, permit: OwnedS
             Ok(false) => {}
             Ok(true) => return End::Parked,
             Err(_) if signs.stop.is_cancelled() => return End::Stopped,
-            Err(error) if error.kind() == ErrorKind::LeaseLost => return End::Stopped,
+            // The next run knows what has become of a write of which this one does not.
+            Err(error) if [ErrorKind::LeaseLost, ErrorKind::Indeterminate].contains(&error.kind()) => {
+                return End::Stopped;
+            }
             Err(error) => return End::Failure(error.into()),
         }
     }

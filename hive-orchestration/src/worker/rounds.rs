@@ -3,13 +3,13 @@
 //! While a round's commit is under way more runs end, and go with the next. So the commits of a busy hive hold many ends and
 //! claims each, and an idle one has one that is written at once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hive_core::clock::timeout;
 use hive_errors::{Error, ErrorKind, Failure, Result};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{Id, JoinError, JoinSet};
 
 use super::{Shop, drive};
 use crate::limits;
@@ -18,10 +18,15 @@ use crate::queue;
 use crate::queue::claim::{self, Claims, Room};
 use crate::queue::finish::{self, Finished, How};
 use crate::queue::pick::Turns;
+use crate::queue::recover;
 
 pub(super) struct Rounds {
     shop: Arc<Shop>,
     runs: JoinSet<Option<Finished>>,
+    /// The tasks of those runs.
+    open: HashMap<Id, i64>,
+    /// Nobody knows whether the last round was written; what it claimed, if it was, nobody runs.
+    unsure: bool,
     /// Ends that are not written down yet.
     ends: Vec<Finished>,
     turns: Turns,
@@ -40,6 +45,8 @@ impl Rounds {
         Self {
             shop,
             runs: JoinSet::new(),
+            open: HashMap::new(),
+            unsure: false,
             ends: Vec::new(),
             turns: Turns::default(),
         }
@@ -75,7 +82,7 @@ impl Rounds {
         tokio::select! {
             () = shop.draining.cancelled() => {}
             () = shop.queue.wakeups.dispatched() => {}
-            Some(ended) = self.runs.join_next() => self.take(ended),
+            Some(ended) = self.runs.join_next_with_id() => self.take(ended),
             () = shop.queue.clock.sleep(wait.min(limits::DISPATCH_TICK)) => {}
         }
     }
@@ -83,17 +90,37 @@ impl Rounds {
     /// Takes in the runs that have ended by now.
     fn gather(&mut self) {
         while self.ends.len() < limits::FINISH_BATCH
-            && let Some(ended) = self.runs.try_join_next()
+            && let Some(ended) = self.runs.try_join_next_with_id()
         {
             self.take(ended);
         }
     }
 
-    fn take(&mut self, ended: Result<Option<Finished>, JoinError>) {
+    fn take(&mut self, ended: Result<(Id, Option<Finished>), JoinError>) {
         match ended {
-            Ok(finished) => self.ends.extend(finished),
-            Err(error) => tracing::error!(%error, "a worker died; its task is recovered at the next open"),
+            Ok((id, finished)) => {
+                self.open.remove(&id);
+                self.ends.extend(finished);
+            }
+            Err(error) => {
+                tracing::error!(%error, "a worker died; its task is taken back");
+                self.open.remove(&error.id());
+                self.unsure = true;
+            }
         }
+    }
+
+    /// Gives back what this process has claimed, as the database says, and does not run.
+    async fn give_back(&mut self) -> Result<()> {
+        let queue = self.shop.queue.clone();
+        let ends = self.ends.iter().map(|end| end.lease.task);
+        let known: HashSet<i64> = self.open.values().copied().chain(ends).collect();
+        let strays = queue::write(&self.shop.db, move |tx| recover::give_back(tx, &queue, &known)).await?;
+        if strays > 0 {
+            tracing::warn!(strays, "runs that were claimed and never began are given back");
+        }
+        self.unsure = false;
+        Ok(())
     }
 
     /// Writes down the ends at hand and, if `claiming`, claims what there is room for.
@@ -101,6 +128,9 @@ impl Rounds {
         let shop = Arc::clone(&self.shop);
         // From before the database is asked what time it is: a moment too early does no harm, and one that is missed would.
         let begun = shop.queue.clock.monotonic();
+        if self.unsure {
+            self.give_back().await?;
+        }
         // Permits first: a claimed task must never wait for a worker.
         let free = if claiming {
             shop.slots.available_permits().min(limits::CLAIM_BATCH)
@@ -142,9 +172,10 @@ impl Rounds {
         let claims = match done {
             Ok(claims) => claims,
             Err(error) => {
-                // Nothing of it was written; all of it is tried again.
+                // Nothing of it was written, or what was is refused: all of it is tried again.
+                self.unsure = error.kind() == ErrorKind::Indeterminate;
                 self.ends = Arc::try_unwrap(ends).unwrap_or_else(|ends| (*ends).clone());
-                if error.is_retryable() || self.ends.is_empty() {
+                if error.is_retryable() || self.unsure || self.ends.is_empty() {
                     return Err(error);
                 }
                 self.write_singly(error).await?;
@@ -155,7 +186,9 @@ impl Rounds {
         for claimed in claims.tasks {
             // Invariant: no more is claimed than there are permits.
             let Some(permit) = permits.split(1) else { break };
-            self.runs.spawn(drive::run(Arc::clone(&shop), claimed, permit));
+            let task = claimed.lease.task;
+            let run = self.runs.spawn(drive::run(Arc::clone(&shop), claimed, permit));
+            self.open.insert(run.id(), task);
         }
         drop(permits);
         Ok(if claims.more {
@@ -175,7 +208,7 @@ impl Rounds {
             })
             .await;
             let Err(error) = written else { continue };
-            if error.is_retryable() || error.kind() == ErrorKind::ShuttingDown {
+            if error.is_retryable() || [ErrorKind::ShuttingDown, ErrorKind::Indeterminate].contains(&error.kind()) {
                 self.ends.push(end);
                 return Err(error);
             }
@@ -219,7 +252,7 @@ impl Rounds {
                 }
                 continue;
             }
-            match self.runs.join_next().await {
+            match self.runs.join_next_with_id().await {
                 Some(ended) => self.take(ended),
                 None => return,
             }

@@ -37,7 +37,7 @@ fn is_statement(text: &str) -> bool {
 
 /// Whether the statement is PostgreSQL's alone, or has to be put together first.
 fn is_postgres(text: &str) -> bool {
-    ["string_to_array", "FOR NO KEY UPDATE", "SKIP LOCKED", "{table}"]
+    ["string_to_array", "FOR NO KEY UPDATE", "SKIP LOCKED", "{"]
         .iter()
         .any(|word| text.contains(word))
 }
