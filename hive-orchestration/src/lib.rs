@@ -77,7 +77,7 @@ mod queue;
 mod context;
 mod agent;
 mod call;
-mod registry;
+pub mod registry;
 mod worker;
 mod handle;
 pub mod settings;

@@ -1,9 +1,38 @@
-//! Which agents this hive has.
+//! Who is there: which agents this process has, what the agents of every process on the database offer, how busy they are
+//! and how they have done of late.
+//!
+//! An agent says what it is with the constants of [`Agent`](crate::Agent): its version, what it can do, the fields that it
+//! is at home in. Its process writes that down when it starts, with every heartbeat how busy the agent is, and takes it back
+//! when it drains. A process that dies says nothing: it is believed to be there for
+//! [`AGENT_TTL`](crate::limits::AGENT_TTL) by the database's clock, on SQLite until the next process opens the file.
+//!
+//! [`Hive::discover`](crate::Hive::discover) asks who is there.
+
+mod expire;
+mod histogram;
+mod listing;
+mod meter;
+mod presence;
+pub(crate) mod schema;
+mod statistics;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
 use hive_core::payload::Payload;
 use hive_errors::{Error, ErrorKind, Result};
+
+pub use self::listing::{Listing, Query, Status};
+pub use self::statistics::{Statistics, Times};
+pub use crate::agent::{Capability, Declaration};
+
+pub(crate) use self::expire::sweep;
+pub(crate) use self::listing::discover;
+pub(crate) use self::meter::{Ended, Meters, Run};
+pub(crate) use self::presence::{Load, Presence, keep};
+pub(crate) use self::statistics::{record as record_of, statistics};
 
 use crate::agent::AnyAgent;
 use crate::task::check_token;
@@ -12,11 +41,12 @@ use crate::task::check_token;
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     agents: BTreeMap<String, AnyAgent>,
+    declarations: BTreeMap<String, Declaration>,
 }
 
 impl Registry {
     /// # Errors
-    /// `invalid-input` for a name that is not valid; `conflict` for one that is taken.
+    /// `invalid-input` and the like for a declaration that is not valid; `conflict` for a name that is taken.
     pub(crate) fn add(&mut self, agent: AnyAgent) -> Result<()> {
         check_token("agent", agent.name())?;
         if self.agents.contains_key(agent.name()) {
@@ -24,6 +54,8 @@ impl Registry {
                 .with("agent", agent.name())
                 .with_hint("give each agent a name of its own"));
         }
+        let declaration = agent.declaration()?;
+        self.declarations.insert(agent.name().to_owned(), declaration);
         self.agents.insert(agent.name().to_owned(), agent);
         Ok(())
     }
@@ -38,6 +70,11 @@ impl Registry {
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &AnyAgent> {
         self.agents.values()
+    }
+
+    /// What each agent says of itself, by name.
+    pub(crate) fn declarations(&self) -> impl Iterator<Item = &Declaration> {
+        self.declarations.values()
     }
 
     /// Checks a submission before anything is written.
