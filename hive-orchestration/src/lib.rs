@@ -78,6 +78,7 @@ mod context;
 mod agent;
 mod call;
 pub mod registry;
+pub mod router;
 mod worker;
 mod handle;
 pub mod settings;

@@ -27,6 +27,9 @@ pub const DOMAINS_MAX: usize = 32;
 /// Bytes of an agent's version: three numbers and a short word.
 pub const VERSION_BYTES: usize = 64;
 
+/// Bytes of a range of versions: a few comparisons.
+pub const RANGE_BYTES: usize = 256;
+
 /// The greatest weight of an agent: shares finer than a thousandth are noise.
 pub const WEIGHT_MAX: u32 = 1_000;
 

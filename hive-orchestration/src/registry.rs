@@ -32,7 +32,7 @@ pub(crate) use self::expire::sweep;
 pub(crate) use self::listing::discover;
 pub(crate) use self::meter::{Ended, Meters, Run};
 pub(crate) use self::presence::{Load, Presence, keep};
-pub(crate) use self::statistics::{record as record_of, statistics};
+pub(crate) use self::statistics::{Record, statistics};
 
 use crate::agent::AnyAgent;
 use crate::task::check_token;

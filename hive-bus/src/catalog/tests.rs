@@ -83,9 +83,11 @@ fn families() {
         {
             "agent": [
                 "agent.busy",
+                "agent.draining",
                 "agent.offline",
                 "agent.online",
                 "agent.registered",
+                "agent.routed",
             ],
             "deployment": [
                 "deployment.failed",

@@ -171,11 +171,12 @@ fn metadata(key: &str, value: &str) -> Result<()> {
     if value.len() <= limits::METADATA_BYTES && !value.chars().any(char::is_control) {
         return Ok(());
     }
-    Err(
-        Error::new(ErrorKind::InvalidInput, "the metadata is too long or has control characters")
-            .with("field", "metadata")
-            .with("key", key)
-            .with("limit_bytes", limits::METADATA_BYTES)
-            .with_hint("metadata is for what one wants to see in a list; keep documents elsewhere"),
+    Err(Error::new(
+        ErrorKind::InvalidInput,
+        "the metadata is too long or has control characters",
     )
+    .with("field", "metadata")
+    .with("key", key)
+    .with("limit_bytes", limits::METADATA_BYTES)
+    .with_hint("metadata is for what one wants to see in a list; keep documents elsewhere"))
 }

@@ -77,7 +77,11 @@ fn hostile_declarations_are_refused_and_the_field_is_named() {
             "version",
             ErrorKind::InvalidInput,
         ),
-        (echo("a").with_capability("Review"), "capability", ErrorKind::InvalidInput),
+        (
+            echo("a").with_capability("Review"),
+            "capability",
+            ErrorKind::InvalidInput,
+        ),
         (
             echo("a").with_capability("'; DROP TABLE agent"),
             "capability",
@@ -87,10 +91,22 @@ fn hostile_declarations_are_refused_and_the_field_is_named() {
         (echo("a").with_domain(&*long), "domain", ErrorKind::InvalidInput),
         (echo("a").with_weight(0), "weight", ErrorKind::InvalidInput),
         (echo("a").with_weight(u32::MAX), "weight", ErrorKind::InvalidInput),
-        (echo("a").with_metadata("k", &*long), "metadata", ErrorKind::InvalidInput),
-        (echo("a").with_metadata("k", "a\0b"), "metadata", ErrorKind::InvalidInput),
+        (
+            echo("a").with_metadata("k", &*long),
+            "metadata",
+            ErrorKind::InvalidInput,
+        ),
+        (
+            echo("a").with_metadata("k", "a\0b"),
+            "metadata",
+            ErrorKind::InvalidInput,
+        ),
         (echo("a").with_metadata("k k", "v"), "metadata", ErrorKind::InvalidInput),
-        (many(33, AnyAgent::with_capability), "capabilities", ErrorKind::LimitReached),
+        (
+            many(33, AnyAgent::with_capability),
+            "capabilities",
+            ErrorKind::LimitReached,
+        ),
         (many(33, AnyAgent::with_domain), "domains", ErrorKind::LimitReached),
         (
             many(17, |agent, key| agent.with_metadata(key, "")),

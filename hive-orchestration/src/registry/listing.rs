@@ -191,7 +191,10 @@ pub(crate) fn discover(db: &Snapshot<'_>, query: &Query) -> Result<Vec<Listing>>
         )?,
     };
     if u32::try_from(found.len()).is_ok_and(|found| found >= limits::AGENTS_LISTED) {
-        tracing::warn!(limit = limits::AGENTS_LISTED, "there are more agents than are looked at");
+        tracing::warn!(
+            limit = limits::AGENTS_LISTED,
+            "there are more agents than are looked at"
+        );
     }
     found.retain(|listing| query.admits(listing));
     found.sort_by(|one, other| (&one.agent, one.instance).cmp(&(&other.agent, other.instance)));

@@ -61,7 +61,11 @@ impl Meter {
                 .push_back(std::mem::replace(&mut self.current, (now, Tally::default())));
         }
         let kept = u64::from(limits::STATISTICS_SLOTS);
-        while self.past.front().is_some_and(|(slot, _)| slot.saturating_add(kept) <= now) {
+        while self
+            .past
+            .front()
+            .is_some_and(|(slot, _)| slot.saturating_add(kept) <= now)
+        {
             self.past.pop_front();
         }
     }

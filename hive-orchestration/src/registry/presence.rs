@@ -56,7 +56,9 @@ impl Standing {
     /// What follows from the load. `None` when the agent's process has taken it back, which is the end.
     fn next(before: Option<Self>, load: Load) -> Option<Self> {
         match before {
-            None | Some(Self::Online | Self::Busy | Self::Silent) if load.running >= load.concurrency => Some(Self::Busy),
+            None | Some(Self::Online | Self::Busy | Self::Silent) if load.running >= load.concurrency => {
+                Some(Self::Busy)
+            }
             None | Some(Self::Online | Self::Busy | Self::Silent) => Some(Self::Online),
             Some(Self::Draining) => Some(Self::Draining),
             Some(Self::Left) => None,
