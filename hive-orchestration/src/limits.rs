@@ -136,7 +136,7 @@ pub const AGENT_HEARTBEAT: Duration = Duration::from_secs(2);
 
 /// How long an agent is believed to be there without a word of its process: several heartbeats, so that one that is late
 /// on a busy machine does not count.
-pub const AGENT_TTL: Duration = Duration::from_secs(10);
+pub const AGENT_TTL: Duration = Duration::from_secs(6);
 
 /// How long an agent that has gone is remembered, so that who asks for it is told that it was there.
 pub const AGENT_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -160,7 +160,7 @@ pub const STATISTICS_SLOTS: u32 = 10;
 /// How old the picture of who is there may be when a task is routed. One read a second costs nothing, however many tasks.
 pub const DIRECTORY_FRESH: Duration = Duration::from_secs(1);
 
-/// Tasks at the head of the queue that are looked at to see for whom many wait. Beyond that, many is many.
+/// Waiting tasks that are counted for each agent. Beyond that, many is many.
 pub const QUEUE_SAMPLED: u32 = 1_000;
 
 /// Targets whose turn is remembered for round robin. Beyond that all of them begin anew, which skews one round.

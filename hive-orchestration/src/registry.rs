@@ -3,8 +3,9 @@
 //!
 //! An agent says what it is with the constants of [`Agent`](crate::Agent): its version, what it can do, the fields that it
 //! is at home in. Its process writes that down when it starts, with every heartbeat how busy the agent is, and takes it back
-//! when it drains. A process that dies says nothing: it is believed to be there for
-//! [`AGENT_TTL`](crate::limits::AGENT_TTL) by the database's clock, on SQLite until the next process opens the file.
+//! when it ends. A process that dies says nothing. On PostgreSQL its agents are believed to be there for
+//! [`AGENT_TTL`](crate::limits::AGENT_TTL) by the server's clock; on SQLite, where one process owns the file, until the next
+//! one opens it.
 //!
 //! [`Hive::discover`](crate::Hive::discover) asks who is there.
 
@@ -13,7 +14,7 @@ mod histogram;
 mod listing;
 mod meter;
 mod presence;
-pub(crate) mod schema;
+mod schema;
 mod statistics;
 
 #[cfg(test)]
@@ -31,7 +32,7 @@ pub use crate::agent::{Capability, Declaration};
 pub(crate) use self::expire::sweep;
 pub(crate) use self::listing::discover;
 pub(crate) use self::meter::{Ended, Meters, Run};
-pub(crate) use self::presence::{Load, Presence, keep};
+pub(crate) use self::presence::{Load, Loads, Presence, keep};
 pub(crate) use self::statistics::{Record, statistics};
 
 use crate::agent::AnyAgent;

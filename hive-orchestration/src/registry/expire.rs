@@ -1,13 +1,13 @@
 //! Agents whose process has gone without a word, and what is forgotten of them.
 
 use hive_bus::Bus;
-use hive_core::clock::Timestamp;
-use hive_core::db::{Db, Snapshot, Tx};
+use hive_core::db::{Db, Dialect, Snapshot, Tx};
 use hive_core::id::InstanceId;
 use hive_errors::Result;
 
+use super::listing::silent_before;
 use super::presence::{offline, sorted};
-use crate::limits;
+use crate::{limits, queue};
 
 /// Takes agents offline that have given no sign of life, forgets what is long gone, and returns how many were taken.
 /// Every process may do it as often as it likes: it reads first, and writes only when there is something to write.
@@ -15,11 +15,11 @@ use crate::limits;
 /// # Errors
 /// Those of [`Db::read`] and [`Db::write`].
 pub(crate) async fn sweep(db: &Db, bus: &Bus) -> Result<usize> {
-    if !db.read(|db| is_due(db, db.now()?)).await? {
+    if !db.read(is_due).await? {
         return Ok(0);
     }
     let bus = bus.clone();
-    db.write(move |tx| {
+    queue::write(db, move |tx| {
         let expired = expire(tx, &bus)?;
         forget(tx)?;
         Ok(expired)
@@ -27,22 +27,42 @@ pub(crate) async fn sweep(db: &Db, bus: &Bus) -> Result<usize> {
     .await
 }
 
-fn is_due(db: &Snapshot<'_>, now: Timestamp) -> Result<bool> {
-    let due = db.query_opt(
-        "SELECT 1 FROM agent WHERE status < 3 AND (heartbeat_at <= ?1 OR heartbeat_at > ?2)
-         OR status >= 3 AND heartbeat_at <= ?3 LIMIT 1",
-        &[&(now - limits::AGENT_TTL), &now, &(now - limits::AGENT_KEPT)],
+fn is_due(db: &Snapshot<'_>) -> Result<bool> {
+    let now = db.now()?;
+    let expires = silent_before(db)?.map(|silent| {
+        db.query_opt(
+            "SELECT 1 FROM agent WHERE status < 3 AND (heartbeat_at <= ?1 OR heartbeat_at > ?2) LIMIT 1",
+            &[&silent, &now],
+            |_| Ok(()),
+        )
+    });
+    if let Some(Some(())) = expires.transpose()? {
+        return Ok(true);
+    }
+    let gone = db.query_opt(
+        "SELECT 1 FROM agent WHERE status >= 3 AND heartbeat_at <= ?1 LIMIT 1",
+        &[&(now - limits::AGENT_KEPT)],
         |_| Ok(()),
     )?;
-    Ok(due.is_some())
+    Ok(gone.is_some())
 }
 
-/// Takes agents offline that have given no sign of life for [`limits::AGENT_TTL`] by the database's clock.
+/// Takes agents offline that have given no sign of life for [`limits::AGENT_TTL`] by the clock that all processes share; none
+/// on SQLite, where there is one process.
 ///
 /// A heartbeat that lies in the future shows that the clock was set back. It counts as of now: nobody is believed to be there for
 /// longer because of it, and nobody to be gone. When the clock is set forward, everybody is taken offline, and back by the
 /// next heartbeats.
 pub(super) fn expire(tx: &mut Tx<'_>, bus: &Bus) -> Result<usize> {
+    match tx.dialect() {
+        Dialect::Sqlite => return Ok(0),
+        // In one order, so that nobody waits in a circle; and time is asked once all of them are still.
+        Dialect::Postgres => tx.query(
+            "SELECT 1 FROM agent WHERE status < 3 ORDER BY instance, name FOR NO KEY UPDATE",
+            &[],
+            |_| Ok(()),
+        )?,
+    };
     let now = tx.now()?;
     tx.execute(
         "UPDATE agent SET heartbeat_at = ?1 WHERE status < 3 AND heartbeat_at > ?1",
@@ -65,12 +85,13 @@ pub(super) fn expire(tx: &mut Tx<'_>, bus: &Bus) -> Result<usize> {
 /// Takes the agents of all other processes offline, where there can be no other.
 pub(super) fn others(tx: &mut Tx<'_>, bus: &Bus, own: InstanceId) -> Result<()> {
     let died = tx.query(
-        "UPDATE agent SET status = 3, running = 0 WHERE status < 3 AND instance <> ?1 RETURNING name, instance",
+        "UPDATE agent SET status = 3, running = 0 WHERE status < 3 AND instance <> ?1 RETURNING name, version, instance",
         &[&own],
-        |row| Ok((row.get::<String>(0)?, row.get::<InstanceId>(1)?)),
+        |row| Ok((row.get::<String>(0)?, row.get::<String>(1)?, row.get::<InstanceId>(2)?)),
     )?;
-    for (name, instance) in sorted(died) {
+    for (name, version, instance) in sorted(died) {
         offline(tx, bus, instance, &name, "its process has died")?;
+        trim(tx, &name, &version)?;
     }
     Ok(())
 }

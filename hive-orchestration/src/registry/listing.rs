@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hive_core::clock::Timestamp;
-use hive_core::db::{Row, Snapshot};
+use hive_core::db::{Dialect, Row, Snapshot};
 use hive_core::id::InstanceId;
 use hive_errors::{Error, ErrorKind, Result};
 use schemars::JsonSchema;
@@ -172,8 +172,8 @@ impl Query {
 /// # Errors
 /// What [`Snapshot::query`] returns; `corrupt` for a row that cannot be read.
 pub(crate) fn discover(db: &Snapshot<'_>, query: &Query) -> Result<Vec<Listing>> {
-    let now = db.now()?;
-    let read = |row: &Row<'_>| listing(row, now);
+    let silent = silent_before(db)?;
+    let read = |row: &Row<'_>| listing(row, silent);
     let mut found = match &query.agent {
         Some(name) => db.query(
             "SELECT instance, name, version, status, running, concurrency, weight, capabilities, domains, metadata,
@@ -201,13 +201,13 @@ pub(crate) fn discover(db: &Snapshot<'_>, query: &Query) -> Result<Vec<Listing>>
     Ok(found)
 }
 
-fn listing(row: &Row<'_>, now: Timestamp) -> Result<Listing> {
+fn listing(row: &Row<'_>, silent: Option<Timestamp>) -> Result<Listing> {
     let heartbeat_at: Timestamp = row.get(12)?;
     Ok(Listing {
         instance: row.get(0)?,
         agent: row.get(1)?,
         version: version(row.text(2)?)?,
-        status: status(Standing::from_code(row.get(3)?)?, heartbeat_at, now),
+        status: status(Standing::from_code(row.get(3)?)?, heartbeat_at, silent),
         running: row.get(4)?,
         concurrency: row.get(5)?,
         weight: row.get(6)?,
@@ -220,12 +220,20 @@ fn listing(row: &Row<'_>, now: Timestamp) -> Result<Listing> {
     })
 }
 
+/// Whose last sign of life lies at or before this moment is not believed to be there. `None` on SQLite, where one process owns
+/// the file: whoever stands in it is there, however the clock goes.
+pub(super) fn silent_before(db: &Snapshot<'_>) -> Result<Option<Timestamp>> {
+    Ok(match db.dialect() {
+        Dialect::Postgres => Some(db.now()? - limits::AGENT_TTL),
+        Dialect::Sqlite => None,
+    })
+}
+
 /// Nobody need have noticed yet that an agent's process is gone.
-fn status(standing: Standing, heartbeat_at: Timestamp, now: Timestamp) -> Status {
+fn status(standing: Standing, heartbeat_at: Timestamp, silent: Option<Timestamp>) -> Status {
+    let is_silent = silent.is_some_and(|silent| heartbeat_at <= silent);
     match standing {
-        Standing::Online | Standing::Busy | Standing::Draining if now.since(heartbeat_at) >= limits::AGENT_TTL => {
-            Status::Offline
-        }
+        Standing::Online | Standing::Busy | Standing::Draining if is_silent => Status::Offline,
         Standing::Online => Status::Online,
         Standing::Busy => Status::Busy,
         Standing::Draining => Status::Draining,

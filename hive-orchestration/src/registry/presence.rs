@@ -12,10 +12,10 @@ use hive_core::db::{Cell, Dialect, Tx};
 use hive_core::id::InstanceId;
 use hive_errors::{Error, ErrorKind, Result};
 
-pub(crate) use self::keep::keep;
+pub(crate) use self::keep::{Loads, keep};
 use super::Declaration;
 use super::expire;
-use super::meter::Meters;
+use super::meter::{Meters, Tally};
 use super::schema::{CHANGED, ROWS};
 use super::statistics;
 
@@ -122,6 +122,12 @@ impl Presence {
         self.write(tx, load)
     }
 
+    /// What a heartbeat would say now.
+    fn words(&self, load: impl Fn(&str) -> Load) -> Vec<(Load, Tally)> {
+        let word = |offer: &Declaration| (load(offer.name()), self.meters.tally(offer.name()));
+        self.offers.iter().map(word).collect()
+    }
+
     /// The agents take no new tasks.
     ///
     /// # Errors
@@ -195,14 +201,15 @@ impl Presence {
 
     fn write(&self, tx: &mut Tx<'_>, load: impl Fn(&str) -> Load) -> Result<()> {
         let now = tx.now()?;
-        let before: BTreeMap<String, Standing> = tx
-            .query(
-                "SELECT name, status FROM agent WHERE instance = ?1",
-                &[&self.instance],
-                |row| Ok((row.get(0)?, Standing::from_code(row.get(1)?)?)),
-            )?
-            .into_iter()
-            .collect();
+        // Locked, so that who is about to take these agents for dead is seen, or waits.
+        let sql = match tx.dialect() {
+            Dialect::Postgres => "SELECT name, status FROM agent WHERE instance = ?1 ORDER BY name FOR NO KEY UPDATE",
+            Dialect::Sqlite => "SELECT name, status FROM agent WHERE instance = ?1",
+        };
+        let before = tx.query(sql, &[&self.instance], |row| {
+            Ok((row.get::<String>(0)?, Standing::from_code(row.get(1)?)?))
+        })?;
+        let before: BTreeMap<String, Standing> = before.into_iter().collect();
         let (mut rows, mut changes) = (Vec::with_capacity(self.offers.len()), Vec::new());
         for offer in &self.offers {
             let (was, load) = (before.get(offer.name()).copied(), load(offer.name()));

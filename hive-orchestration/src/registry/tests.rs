@@ -20,11 +20,12 @@ use super::*;
 use crate::agent::agent_fn;
 use crate::context::Context;
 use crate::limits;
+use crate::queue::schema::agents;
 
 /// The tables of agents without those of tasks.
 static MIGRATIONS: Migrations = Migrations {
     owner: "agents-alone",
-    list: &[schema::migration(1)],
+    list: &[agents::migration(1)],
 };
 
 const REVIEW: Capability = Capability::new("review");
@@ -109,7 +110,9 @@ impl Process {
 
     async fn tx<T: Send + 'static>(&self, work: impl Fn(&Presence, &mut Tx<'_>) -> Result<T> + Send + 'static) -> T {
         let presence = self.presence.clone();
-        self.db.write(move |tx| work(&presence, tx)).await.unwrap()
+        crate::queue::write(&self.db, move |tx| work(&presence, tx))
+            .await
+            .unwrap()
     }
 
     async fn register(&self) {

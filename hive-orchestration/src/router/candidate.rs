@@ -23,7 +23,8 @@ pub struct Candidate {
     pub running: u64,
     /// How many may run at once, where it takes tasks.
     pub concurrency: u64,
-    /// How many wait for the agent, as far as known: a sample of the queue's head, and what was given to it since.
+    /// How many wait for the agent, in whatever version: those that are counted, up to
+    /// [`QUEUE_SAMPLED`](crate::limits::QUEUE_SAMPLED), and what this process has given to it since.
     pub queued: u64,
     /// Its share where tasks are shared out by weight, the greatest of all processes.
     pub weight: u32,

@@ -69,8 +69,9 @@ impl Directory {
             let last = heard.entry(listing.agent.clone()).or_insert(listing.heartbeat_at);
             *last = listing.heartbeat_at.max(*last);
         }
+        let queued = queued(db, heard.keys())?;
         Ok(Picture {
-            candidates: candidates(&listings, &queued(db)?),
+            candidates: candidates(&listings, &queued),
             heard,
         })
     }
@@ -124,13 +125,15 @@ impl Directory {
     }
 }
 
-/// For whom the tasks at the head of the queue wait.
-fn queued(db: &Snapshot<'_>) -> Result<BTreeMap<String, u64>> {
-    let counted = db.query(
-        "SELECT agent, count(*) FROM (
-             SELECT agent FROM task WHERE state = 1 ORDER BY priority DESC, seq LIMIT ?1) AS head GROUP BY agent",
-        &[&limits::QUEUE_SAMPLED],
-        |row| Ok((row.get::<String>(0)?, row.get::<u64>(1)?)),
-    )?;
-    Ok(counted.into_iter().collect())
+/// How many tasks wait for each of these agents, up to a limit.
+fn queued<'a>(db: &Snapshot<'_>, agents: impl Iterator<Item = &'a String>) -> Result<BTreeMap<String, u64>> {
+    let count = |agent: &String| {
+        let waiting = db.query_one(
+            "SELECT count(*) FROM (SELECT 1 AS one FROM task WHERE state = 1 AND agent = ?1 LIMIT ?2) AS waiting",
+            &[agent, &limits::QUEUE_SAMPLED],
+            |row| row.get::<u64>(0),
+        )?;
+        Ok((agent.clone(), waiting))
+    };
+    agents.map(count).collect()
 }

@@ -15,8 +15,9 @@ pub(crate) struct Routed<'a> {
     /// Its row.
     pub(crate) seq: i64,
     pub(crate) id: TaskId,
-    pub(crate) root: TaskId,
     pub(crate) tenant: &'a str,
+    /// What its events are found by; its own id unless its submitter gave something else.
+    pub(crate) correlation: Option<&'a str>,
     pub(crate) idempotency: Option<&'a str>,
 }
 
@@ -33,15 +34,17 @@ pub(crate) fn find(db: &Snapshot<'_>, tenant: &str, target: &Target, key: &str) 
     )
 }
 
-/// Writes down what was asked for and tells what was decided, in the transaction that submits the task.
+/// Writes down what was asked for and tells what was decided, in the transaction that submits the task. A task that was
+/// recorded before keeps the decision that was made then.
 ///
 /// # Errors
-/// What [`Tx::execute`] returns.
+/// `conflict` when another task has the idempotency key; what [`Tx::execute`] returns.
 pub(crate) fn record(tx: &mut Tx<'_>, bus: &Bus, task: Routed<'_>, request: &Request, route: &Route) -> Result<()> {
     let text = serde_json::to_string(request)
         .map_err(|e| Error::new(ErrorKind::Internal, "a request could not be written down").with_source(e))?;
-    tx.execute(
-        "INSERT INTO task_route (task, tenant, target, idempotency, request) VALUES (?1, ?2, ?3, ?4, ?5)",
+    let is_new = tx.execute(
+        "INSERT INTO task_route (task, tenant, target, idempotency, request) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (task) DO NOTHING",
         &[
             &task.seq,
             &task.tenant,
@@ -50,6 +53,9 @@ pub(crate) fn record(tx: &mut Tx<'_>, bus: &Bus, task: Routed<'_>, request: &Req
             &text,
         ],
     )?;
+    if is_new == 0 {
+        return Ok(());
+    }
     explain(tx, bus, task, route)
 }
 
@@ -71,10 +77,11 @@ fn explain(tx: &mut Tx<'_>, bus: &Bus, task: Routed<'_>, route: &Route) -> Resul
         candidates: told.map(candidate).collect(),
         omitted: u32::try_from(route.reasons.len().saturating_sub(limits::REASONS_TOLD)).unwrap_or(u32::MAX),
     };
-    let event = NewEvent::of(&data)?
-        .tenant(task.tenant.to_owned())
-        .correlation(task.root)
-        .causation(task.id);
+    let event = NewEvent::of(&data)?.tenant(task.tenant.to_owned()).causation(task.id);
+    let event = match task.correlation {
+        Some(correlation) => event.correlation(correlation),
+        None => event.correlation(task.id),
+    };
     bus.publish_in(tx, event).map(drop)
 }
 

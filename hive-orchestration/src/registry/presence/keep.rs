@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use hive_core::clock::Clock;
-use hive_core::db::Db;
+use hive_core::db::{Db, Dialect, Write};
 use hive_core::rng::Rng;
+use hive_errors::{ErrorKind, Result};
 use tokio_util::sync::CancellationToken;
 
 use super::super::expire::sweep;
@@ -12,38 +13,72 @@ use super::{Load, Presence};
 use crate::limits;
 use crate::patience::Patience;
 
-/// Says again and again that the agents are here, and looks for those that are not, until it is told to stop.
+/// What the process says of the load of its agents.
+pub(crate) type Loads = Arc<dyn Fn(&str) -> Load + Send + Sync>;
+
+/// Says again and again that the agents are here and how busy they are, and looks for those that are not; says that they take
+/// no more tasks once `draining`; and takes them back once `ending`.
 ///
 /// # Cancel safety
-/// Nothing is lost when the future is dropped: the agents are believed to be gone after a while.
+/// Dropped, the agents are believed to be gone after a while.
 pub(crate) async fn keep(
     db: Db,
     presence: Arc<Presence>,
-    load: Arc<dyn Fn(&str) -> Load + Send + Sync>,
+    loads: Loads,
     (clock, rng): (Arc<dyn Clock>, Arc<dyn Rng>),
-    stop: CancellationToken,
+    draining: CancellationToken,
+    ending: CancellationToken,
 ) {
-    let patience = || Patience::new(&*clock, &*rng);
-    let mut trouble = patience();
-    loop {
-        let (saying, load) = (Arc::clone(&presence), Arc::clone(&load));
-        let said = db.write(move |tx| saying.heartbeat(tx, |agent| load(agent))).await;
-        let done = match said {
-            Ok(()) => sweep(&db, &presence.bus).await,
-            Err(error) => Err(error),
-        };
-        let pause = async {
-            match &done {
-                Ok(_) => {
+    let beat = async {
+        let patience = || Patience::new(&*clock, &*rng);
+        let mut trouble = patience();
+        // On SQLite there is nobody to whom silence would mean anything: an idle process writes nothing.
+        let mut said = None;
+        loop {
+            let words = (db.dialect() == Dialect::Sqlite).then(|| presence.words(&*loads));
+            let done = if words.is_some() && words == said {
+                Ok(())
+            } else {
+                say(&db, &presence, &loads).await
+            };
+            match done {
+                Ok(()) => {
+                    said = words;
                     trouble = patience();
                     clock.sleep(limits::AGENT_HEARTBEAT).await;
                 }
-                Err(error) => trouble.wait("agents could not say that they are here", error).await,
+                Err(error) if error.kind() == ErrorKind::ShuttingDown => return,
+                Err(error) => trouble.wait("agents could not say that they are here", &error).await,
             }
-        };
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = pause => {}
         }
+    };
+    let drain = async {
+        draining.cancelled().await;
+        let draining = Arc::clone(&presence);
+        if let Err(error) = db.write_with(CHEAP, move |tx| draining.drain(tx)).await {
+            tracing::warn!(%error, "it is not known that the agents of this process take no more tasks");
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = ending.cancelled() => {}
+        ((), ()) = async { tokio::join!(beat, drain) } => {}
     }
+    let leaving = Arc::clone(&presence);
+    if let Err(error) = db
+        .write_with(CHEAP, move |tx| leaving.leave(tx, "the process has ended"))
+        .await
+    {
+        tracing::warn!(%error, "the agents of this process could not be taken back; they are believed to be there for a while");
+    }
+}
+
+/// What can be found out again need not be on disk.
+const CHEAP: Write = Write::relaxed().read_committed();
+
+async fn say(db: &Db, presence: &Arc<Presence>, loads: &Loads) -> Result<()> {
+    let (saying, loads) = (Arc::clone(presence), Arc::clone(loads));
+    db.write_with(CHEAP, move |tx| saying.heartbeat(tx, |agent| loads(agent)))
+        .await?;
+    sweep(db, &presence.bus).await.map(drop)
 }

@@ -1,12 +1,13 @@
 //! How agents come, go, fall silent and come back.
 
+use hive_core::rng::SystemRng;
+use tokio_util::sync::CancellationToken;
+
 use super::*;
 
 on_both! {
     agents_come_are_busy_drain_and_leave,
-    who_falls_silent_is_taken_offline_once_and_may_come_back,
     who_has_left_stays_away,
-    a_clock_that_is_set_back_strands_nobody,
     who_was_forgotten_comes_back_by_a_heartbeat,
     one_that_dies_again_and_again_leaves_few_rows,
     what_is_long_gone_is_forgotten,
@@ -68,12 +69,14 @@ async fn agents_come_are_busy_drain_and_leave(place: &TestDb) {
     process.db.close().await.unwrap();
 }
 
-async fn who_falls_silent_is_taken_offline_once_and_may_come_back(place: &TestDb) {
-    let silent = Process::open(place, [reviewer()]).await;
+#[cfg(feature = "postgres")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_falls_silent_is_taken_offline_once_and_may_come_back() {
+    let place = TestDb::postgres();
+    let silent = Process::open(&place, [reviewer()]).await;
     let other = Process::on(silent.db.clone(), [planner()]).await;
     silent.register().await;
-    // On SQLite whoever starts takes the others for dead, so it only speaks up.
-    other.heartbeat(0, 4).await;
+    other.register().await;
     assert_eq!(other.sweep().await, 0);
 
     silent.silence(seconds(limits::AGENT_TTL) - 1).await;
@@ -109,8 +112,11 @@ async fn who_has_left_stays_away(place: &TestDb) {
     assert_eq!(process.sweep().await, 0, "it has left, and is not silent");
 }
 
-async fn a_clock_that_is_set_back_strands_nobody(place: &TestDb) {
-    let process = Process::open(place, [reviewer()]).await;
+#[cfg(feature = "postgres")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_is_set_back_strands_nobody() {
+    let place = TestDb::postgres();
+    let process = Process::open(&place, [reviewer()]).await;
     process.register().await;
     // Its last sign of life is an hour ahead.
     process.silence(-3_600).await;
@@ -135,14 +141,22 @@ async fn one_that_dies_again_and_again_leaves_few_rows(place: &TestDb) {
     let first = Process::open(place, [reviewer()]).await;
     for _ in 0..20 {
         let next = Process::on(first.db.clone(), [reviewer()]).await;
+        // On SQLite that takes the last one offline, on PostgreSQL the last one's silence does.
         next.register().await;
         next.silence(seconds(limits::AGENT_TTL)).await;
         next.sweep().await;
     }
-    assert_eq!(first.count("agent").await, u64::from(limits::AGENTS_GONE));
+    Process::on(first.db.clone(), [planner()]).await.register().await;
+    assert_eq!(
+        first.count("agent WHERE name = 'reviewer'").await,
+        u64::from(limits::AGENTS_GONE)
+    );
     let other_version = Process::on(first.db.clone(), [reviewer().with_version("2.0.0")]).await;
     other_version.register().await;
-    assert_eq!(first.count("agent").await, u64::from(limits::AGENTS_GONE) + 1);
+    assert_eq!(
+        first.count("agent WHERE name = 'reviewer'").await,
+        u64::from(limits::AGENTS_GONE) + 1
+    );
 }
 
 async fn what_is_long_gone_is_forgotten(place: &TestDb) {
@@ -202,9 +216,9 @@ async fn on_sqlite_the_next_process_takes_the_dead_offline_at_once() {
     );
 }
 
-/// Time comes from the database: on SQLite that is the clock given at open.
+/// Whoever stands in the file is there, however the clock goes: a laptop that slept has lost no agent.
 #[tokio::test]
-async fn on_sqlite_time_is_the_clock_of_the_database() {
+async fn on_sqlite_nobody_is_gone_because_time_has_passed() {
     let place = TestDb::sqlite();
     let clock = Arc::new(ManualClock::new(Timestamp::from_micros(1_000_000_000)));
     let options = place
@@ -214,8 +228,54 @@ async fn on_sqlite_time_is_the_clock_of_the_database() {
     let db = Db::open(options.clock(clock.clone())).await.unwrap();
     let process = Process::on(db, [reviewer()]).await;
     process.register().await;
-    clock.advance(limits::AGENT_TTL - Duration::from_micros(1));
+    clock.advance(limits::AGENT_KEPT * 2);
     assert_eq!((process.sweep().await, process.find(Query::new()).await.len()), (0, 1));
-    clock.advance(Duration::from_micros(1));
-    assert_eq!((process.find(Query::new()).await.len(), process.sweep().await), (0, 1));
+    // Once it has left, its time runs.
+    process.leave().await;
+    clock.advance(limits::AGENT_KEPT);
+    process.sweep().await;
+    assert_eq!(process.all().await, []);
+}
+
+/// An idle process on SQLite wakes the disk for nothing.
+#[tokio::test]
+async fn on_sqlite_an_idle_process_does_not_write() {
+    let place = TestDb::sqlite();
+    let process = Process::open(&place, [reviewer()]).await;
+    process.register().await;
+    let clock = Arc::new(ManualClock::new(Timestamp::from_micros(0)));
+    let (draining, ending) = (CancellationToken::new(), CancellationToken::new());
+    let keeping = tokio::spawn(keep(
+        process.db.clone(),
+        process.presence.clone(),
+        Arc::new(load(0, 4)),
+        (clock.clone(), Arc::new(SystemRng)),
+        draining.clone(),
+        ending.clone(),
+    ));
+    let mut heartbeats = Vec::new();
+    for round in 0..6 {
+        // Whatever it does in a round is done when it sleeps again.
+        while clock.sleepers() == 0 {
+            tokio::task::yield_now().await;
+        }
+        heartbeats.push(process.find(Query::new()).await.remove(0).heartbeat_at);
+        if round == 2 {
+            process.meters.start("reviewer", Duration::ZERO).ended(Ended::Succeeded);
+        }
+        clock.advance(limits::AGENT_HEARTBEAT);
+    }
+    heartbeats.dedup();
+    assert_eq!(
+        heartbeats.len(),
+        2,
+        "the first, and one because there was something to say"
+    );
+    draining.cancel();
+    while process.find(Query::new()).await.remove(0).status != Status::Draining {
+        tokio::task::yield_now().await;
+    }
+    ending.cancel();
+    keeping.await.unwrap();
+    assert_eq!(process.all().await, [("reviewer".to_owned(), Status::Offline)]);
 }

@@ -29,6 +29,7 @@ async fn be_there(url: &str) {
         Arc::new(load(1, 8)),
         (Arc::new(SystemClock), Arc::new(SystemRng)),
         CancellationToken::new(),
+        CancellationToken::new(),
     )
     .await;
 }
