@@ -84,7 +84,7 @@ use crate::limits;
 ///
 ///     fn rank(&self, _ask: &Ask<'_>, fit: &[&Candidate]) -> Result<Vec<Rank>> {
 ///         let rank = |one: &&Candidate| {
-///             let failures = one.history.failed + one.history.dead;
+///             let failures = one.history.failed;
 ///             Rank::score(-(failures as f64), format!("failed {failures} times of late"))
 ///         };
 ///         Ok(fit.iter().map(rank).collect())

@@ -20,8 +20,6 @@ pub(crate) enum Ended {
     Succeeded,
     /// With a failure, for good or until the next attempt.
     Failed,
-    /// With its last failure: the task went to the dead letters.
-    Dead,
 }
 
 /// Attempts of one agent, counted.
@@ -108,6 +106,15 @@ impl Meters {
         }
     }
 
+    /// Tasks of the agent have gone to the dead letters.
+    pub(crate) fn died(&self, agent: &str, tasks: u64) {
+        let now = self.now();
+        self.with(agent, |meter| {
+            let tally = meter.slot(now);
+            tally.dead = tally.dead.saturating_add(tasks);
+        });
+    }
+
     /// How many attempts of the agent run now.
     pub(crate) fn running(&self, agent: &str) -> u32 {
         self.with(agent, |meter| meter.running).unwrap_or(0)
@@ -158,7 +165,6 @@ impl Run {
             let count = match how {
                 Ended::Succeeded => &mut tally.completed,
                 Ended::Failed => &mut tally.failed,
-                Ended::Dead => &mut tally.dead,
             };
             *count = count.saturating_add(1);
         });

@@ -16,7 +16,7 @@ use crate::limits;
 pub struct Statistics {
     /// Attempts that ended with an output.
     pub completed: u64,
-    /// Attempts that ended with a failure, for good or until the next attempt; those of [`dead`](Self::dead) apart.
+    /// Attempts that ended with a failure, for good or until the next attempt.
     pub failed: u64,
     /// Tasks that went to the dead letters.
     pub dead: u64,
@@ -53,7 +53,7 @@ impl Times {
 impl Statistics {
     /// How many attempts have ended.
     pub fn ended(&self) -> u64 {
-        self.completed.saturating_add(self.failed).saturating_add(self.dead)
+        self.completed.saturating_add(self.failed)
     }
 
     fn of(tally: &Tally) -> Self {
