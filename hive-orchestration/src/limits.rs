@@ -163,6 +163,16 @@ pub const DIRECTORY_FRESH: Duration = Duration::from_secs(1);
 /// Waiting tasks that are counted for each agent. Beyond that, many is many.
 pub const QUEUE_SAMPLED: u32 = 1_000;
 
+/// How long a task waits for the agent that it was given to when that has gone, before another gets it: a restart, also a
+/// slow one, should not scatter what belongs together.
+pub const REROUTE_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often it is looked whether tasks wait for agents that have gone.
+pub const REROUTE_TICK: Duration = Duration::from_secs(5);
+
+/// Tasks of one agent that are given to others in one transaction.
+pub const REROUTE_BATCH: u32 = 256;
+
 /// Targets whose turn is remembered for round robin. Beyond that all of them begin anew, which skews one round.
 pub const TURNS_KEPT: usize = 4_096;
 

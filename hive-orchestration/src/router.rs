@@ -32,11 +32,12 @@
 //! # When the chosen agent goes away
 //!
 //! The decision is made once, because it stands in the task from then on: its journal is that agent's. When no process has
-//! the agent any more, the task waits like one that was submitted to it by name: it is put aside and looked at again, and goes
-//! on as soon as a process with the agent starts. A task of which nothing has run yet may be given to another instead:
-//! [`reroute`] decides whether it should be.
+//! the agent any more, the task waits like one that was submitted to it by name, and goes on as soon as a process with the
+//! agent starts. One of which nothing has run yet, and which was submitted to a capability, is given to another agent after
+//! [`REROUTE_PATIENCE`](crate::limits::REROUTE_PATIENCE); [`reroute`] is that decision. It is told by another `agent.routed`.
 
 mod candidate;
+mod deferred;
 mod directory;
 mod fallback;
 mod record;
@@ -62,8 +63,9 @@ pub use self::route::{NoRoute, Reason, Route, Unfit, Verdict};
 pub use self::strategy::Strategy;
 pub use self::target::Target;
 
+pub(crate) use self::deferred::{Desk, mind};
 pub(crate) use self::directory::Directory;
-pub(crate) use self::record::{Routed, find, record, request};
+pub(crate) use self::record::{Routed, find, record};
 
 use crate::limits;
 

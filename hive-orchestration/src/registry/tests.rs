@@ -16,6 +16,7 @@ use hive_core::id::{IdSource, InstanceId};
 use hive_core::testing::TestDb;
 use hive_errors::Failure;
 
+use super::expire::sweep;
 use super::*;
 use crate::agent::agent_fn;
 use crate::context::Context;

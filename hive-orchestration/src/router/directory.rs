@@ -82,7 +82,7 @@ impl Directory {
         let mut state = self.state();
         let State { heard, given, .. } = &mut *state;
         // Who has said since how busy it is, has counted what it was given.
-        given.retain(|agent, _| picture.heard.get(agent).is_some() && picture.heard.get(agent) == heard.get(agent));
+        given.retain(|agent, _| picture.heard.contains_key(agent) && picture.heard.get(agent) == heard.get(agent));
         state.candidates = picture.candidates;
         state.heard = picture.heard;
         state.taken = Some(now);

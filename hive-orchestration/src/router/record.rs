@@ -60,7 +60,7 @@ pub(crate) fn record(tx: &mut Tx<'_>, bus: &Bus, task: Routed<'_>, request: &Req
 }
 
 /// Tells what was decided.
-fn explain(tx: &mut Tx<'_>, bus: &Bus, task: Routed<'_>, route: &Route) -> Result<()> {
+pub(super) fn explain(tx: &mut Tx<'_>, bus: &Bus, task: Routed<'_>, route: &Route) -> Result<()> {
     let candidate = |reason: &super::Reason| RouteCandidate {
         agent: reason.agent.clone(),
         version: reason.version.to_string(),
@@ -83,15 +83,4 @@ fn explain(tx: &mut Tx<'_>, bus: &Bus, task: Routed<'_>, route: &Route) -> Resul
         None => event.correlation(task.id),
     };
     bus.publish_in(tx, event).map(drop)
-}
-
-/// What was asked for when the task of this row was routed; `None` for one that was submitted by name.
-///
-/// # Errors
-/// What [`Snapshot::query`] returns; `corrupt` for what cannot be read.
-pub(crate) fn request(db: &Snapshot<'_>, seq: i64) -> Result<Option<Request>> {
-    db.query_opt("SELECT request FROM task_route WHERE task = ?1", &[&seq], |row| {
-        serde_json::from_str(row.text(0)?)
-            .map_err(|e| Error::new(ErrorKind::Corrupt, "what a task was routed by cannot be read").with_source(e))
-    })
 }

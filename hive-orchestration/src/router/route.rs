@@ -112,8 +112,7 @@ impl Unfit {
             Target::Version(_, range) => (!range.matches(&candidate.version)).then_some(Self::OtherVersion),
             Target::Capability(wanted) => (!candidate.capabilities.contains(wanted)).then_some(Self::CannotDo),
         };
-        let excluded = || excluded.then_some(Self::Excluded);
-        meant.or_else(excluded).or_else(|| match candidate.status {
+        meant.or(excluded.then_some(Self::Excluded)).or(match candidate.status {
             Status::Offline => Some(Self::Offline),
             Status::Draining => Some(Self::Draining),
             Status::Online | Status::Busy if candidate.concurrency == 0 => Some(Self::Paused),

@@ -120,7 +120,8 @@ fn fastest(chance: Chance, fit: &[&Candidate]) -> Vec<Rank> {
     let is_known = |one: &Candidate| one.history.ended() >= HISTORY_LEAST && one.history.run.is_some();
     let known = fit.iter().filter(|one| is_known(one)).count();
     // Not the number by which ties are decided, lest the die fall for the same one each time.
-    let explores = known == 0 || (known < fit.len() && score::mix(chance.seed, "explore", None) % EXPLORED == 0);
+    let explores =
+        known == 0 || (known < fit.len() && score::mix(chance.seed, "explore", None).is_multiple_of(EXPLORED));
     let rank = |one: &&Candidate| match (explores, is_known(one)) {
         (false, true) => expected(one),
         (true, false) => match least_loaded(one) {
