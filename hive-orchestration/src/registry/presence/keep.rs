@@ -29,47 +29,49 @@ pub(crate) async fn keep(
     draining: CancellationToken,
     ending: CancellationToken,
 ) {
-    let beat = async {
-        let patience = || Patience::new(&*clock, &*rng);
-        let mut trouble = patience();
-        // On SQLite there is nobody to whom silence would mean anything: an idle process writes nothing.
-        let mut said = None;
-        loop {
-            let words = (db.dialect() == Dialect::Sqlite).then(|| presence.words(&*loads));
-            let done = if words.is_some() && words == said {
-                Ok(())
-            } else {
-                say(&db, &presence, &loads).await
-            };
-            match done {
-                Ok(()) => {
-                    said = words;
-                    trouble = patience();
-                    clock.sleep(limits::AGENT_HEARTBEAT).await;
-                }
-                Err(error) if error.kind() == ErrorKind::ShuttingDown => return,
-                Err(error) => trouble.wait("agents could not say that they are here", &error).await,
-            }
-        }
-    };
-    let drain = async {
-        draining.cancelled().await;
-        let draining = Arc::clone(&presence);
-        if let Err(error) = db.write_with(CHEAP, move |tx| draining.drain(tx)).await {
-            tracing::warn!(%error, "it is not known that the agents of this process take no more tasks");
-        }
-        std::future::pending::<()>().await;
-    };
+    let beat = || beat(&db, &presence, &loads, (&*clock, &*rng));
+    tokio::select! {
+        () = draining.cancelled() => {}
+        () = beat() => {}
+    }
+    // Whole, also when the end follows at once. A heartbeat that is still under way does not undo it.
+    let stopping = Arc::clone(&presence);
+    if let Err(error) = db.write_with(CHEAP, move |tx| stopping.drain(tx)).await {
+        tracing::warn!(%error, "it is not known that the agents of this process take no more tasks");
+    }
     tokio::select! {
         () = ending.cancelled() => {}
-        ((), ()) = async { tokio::join!(beat, drain) } => {}
+        () = beat() => {}
     }
     let leaving = Arc::clone(&presence);
-    if let Err(error) = db
-        .write_with(CHEAP, move |tx| leaving.leave(tx, "the process has ended"))
-        .await
-    {
+    let left = db.write_with(CHEAP, move |tx| leaving.leave(tx, "the process has ended"));
+    if let Err(error) = left.await {
         tracing::warn!(%error, "the agents of this process could not be taken back; they are believed to be there for a while");
+    }
+}
+
+/// Goes on for ever.
+async fn beat(db: &Db, presence: &Arc<Presence>, loads: &Loads, (clock, rng): (&dyn Clock, &dyn Rng)) {
+    let patience = || Patience::new(clock, rng);
+    let mut trouble = patience();
+    // On SQLite there is nobody to whom silence would mean anything: an idle process writes nothing.
+    let mut said = None;
+    loop {
+        let words = (db.dialect() == Dialect::Sqlite).then(|| presence.words(&**loads));
+        let done = if words.is_some() && words == said {
+            Ok(())
+        } else {
+            say(db, presence, loads).await
+        };
+        match done {
+            Ok(()) => {
+                said = words;
+                trouble = patience();
+                clock.sleep(limits::AGENT_HEARTBEAT).await;
+            }
+            Err(error) if error.kind() == ErrorKind::ShuttingDown => std::future::pending().await,
+            Err(error) => trouble.wait("agents could not say that they are here", &error).await,
+        }
     }
 }
 
