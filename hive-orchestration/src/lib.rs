@@ -62,7 +62,8 @@
 //! # Modules
 //!
 //! [`core`] (database, clock, models), [`bus`] (events) and [`errors`] are the crates below, re-exported; [`limits`] holds
-//! every bound with its reason, [`settings`] what an operator may set. [`task`] describes what can be asked of a task,
+//! every bound with its reason, [`settings`] what an operator may set. [`registry`] tells who is there and
+//! [`router`] who gets a task that is not meant for one agent by name. [`task`] describes what can be asked of a task,
 //! [`builders`] what `Hive::open` and its kin return.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -7,7 +7,7 @@ use hive_core::db::{Migration, Migrations};
 /// This crate's tables.
 pub(crate) static MIGRATIONS: Migrations = Migrations {
     owner: "hive-orchestration",
-    list: &[Migration::new(1, "tasks", UP_1, DOWN_1)],
+    list: &[Migration::new(1, "tasks", UP_1, DOWN_1), agents::migration(2)],
 };
 
 // States: 0 scheduled, 1 queued, 2 running, 3 waiting, 4 succeeded, 5 failed, 6 cancelled, 7 dead (TaskState::code).

@@ -180,6 +180,12 @@ static NEWER: Migrations = Migrations {
     list: &[
         Migration::new(1, "one", "CREATE TABLE one (id INTEGER) STRICT;", "DROP TABLE one;"),
         Migration::new(2, "two", "CREATE TABLE two (id INTEGER) STRICT;", "DROP TABLE two;"),
+        Migration::new(
+            3,
+            "three",
+            "CREATE TABLE three (id INTEGER) STRICT;",
+            "DROP TABLE three;",
+        ),
     ],
 };
 
