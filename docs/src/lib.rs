@@ -21,8 +21,14 @@ pub mod waiting {}
 #[doc = include_str!("../guides/routing.md")]
 pub mod routing {}
 
+#[doc = include_str!("../guides/schedules.md")]
+pub mod schedules {}
+
 #[doc = include_str!("../guides/events.md")]
 pub mod events {}
+
+#[doc = include_str!("../guides/processes.md")]
+pub mod processes {}
 
 #[doc = include_str!("../guides/storage.md")]
 pub mod storage {}

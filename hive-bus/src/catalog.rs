@@ -1,4 +1,4 @@
-//! The built-in types of event, in nine families.
+//! The built-in types of event, in ten families.
 //!
 //! A type's topic is its name and then what it is about: `task.failed.reviewer` for a `task.failed` of the agent
 //! `reviewer`. So `task.>` is everything about tasks, `task.failed.>` every failed attempt and `task.*.reviewer` whatever
@@ -39,6 +39,7 @@ mod deployment;
 mod gateway;
 mod plugin;
 mod review;
+mod schedule;
 mod system;
 mod task;
 mod workflow;
@@ -57,8 +58,11 @@ pub use self::deployment::{
 pub use self::gateway::{GatewayConnected, GatewayDisconnected, GatewayListening, GatewayRefused};
 pub use self::plugin::{PluginDenied, PluginFailed, PluginLoaded, PluginSwapped, PluginUnloaded};
 pub use self::review::{ReviewCompleted, ReviewEscalated, ReviewRequested, ReviewStarted, Verdict};
+pub use self::schedule::{
+    ScheduleDefined, ScheduleFired, ScheduleMissed, SchedulePaused, ScheduleRemoved, ScheduleResumed,
+};
 pub use self::system::{
-    SystemDegraded, SystemFlagChanged, SystemRecovered, SystemStarted, SystemStopped, SystemStopping,
+    SystemDegraded, SystemFlagChanged, SystemRecovered, SystemScaled, SystemStarted, SystemStopped, SystemStopping,
 };
 pub use self::task::{
     TaskCancelled, TaskDead, TaskFailed, TaskProgress, TaskRecovered, TaskRedriven, TaskResumed, TaskRetrying,
@@ -123,6 +127,7 @@ fn built_in() -> Vec<EventType> {
         SystemRecovered,
         SystemDegraded,
         SystemFlagChanged,
+        SystemScaled,
         PluginLoaded,
         PluginSwapped,
         PluginUnloaded,
@@ -132,6 +137,12 @@ fn built_in() -> Vec<EventType> {
         GatewayConnected,
         GatewayDisconnected,
         GatewayRefused,
+        ScheduleDefined,
+        ScheduleFired,
+        ScheduleMissed,
+        SchedulePaused,
+        ScheduleResumed,
+        ScheduleRemoved,
         MessageSent,
     ]
 }

@@ -47,7 +47,8 @@
 //! - `cache`: the module `cache`, in memory.
 //! - `redis`: `cache` gains `cache::redis::Redis`, a store that processes share. Turns on `cache`.
 //! - `redis-link`: the module `redis`, the way to a Redis server, for what is built on one.
-//! - `claude`: [`model`] gains `model::claude::Claude`, the Claude command line as a model (on Unix, where process groups are).
+//! - `process`: the module `process`, children that never outlive their parent (on Unix, where process groups are).
+//! - `claude`: [`model`] gains `model::claude::Claude`, the Claude command line as a model (on Unix). Turns on `process`.
 //! - `test-util`: `testing`, private servers for tests and networks that fail on request (on Unix).
 //!
 //! # Modules
@@ -68,6 +69,7 @@
 //! | [`flags`] | [`Flags`](flags::Flags): switches that can be turned at run time |
 //! | [`shutdown`] | [`Shutdown`](shutdown::Shutdown) and [`TaskSet`](shutdown::TaskSet): stopping in good order |
 //! | [`gather`] | [`Gather`](gather::Gather): many calls as one piece of work |
+//! | `process` | `Group`: child processes that never outlive their parent; with the feature `process` |
 //! | `redis` | `Link`: the way to a Redis server; with the feature `redis-link` |
 //! | `cache` | `Cache`: what was expensive to find out, kept for a while; with the feature `cache` |
 //! | [`model`] | [`Model`](model::Model): language models as a port |
@@ -98,6 +100,9 @@ pub mod flags;
 pub mod shutdown;
 
 pub mod gather;
+
+#[cfg(all(feature = "process", unix))]
+pub mod process;
 
 #[cfg(feature = "redis-link")]
 pub mod redis;

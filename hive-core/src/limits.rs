@@ -61,6 +61,10 @@ pub const MODEL_PROMPT_BYTES_MAX: usize = 4 << 20;
 /// Enough to recognise it, little enough for a log line.
 pub const MODEL_EXCERPT_CHARS: usize = 200;
 
+/// How long the guard of a process group may take to be ready: it is one small shell, and a machine on which that takes
+/// longer has other troubles.
+pub const PROCESS_GUARD_START: Duration = Duration::from_secs(10);
+
 /// How many `claude` processes one [`Claude`](crate::model) runs at once unless told otherwise.
 ///
 /// One takes about 184 MB; four fit beside the rest on a small machine. Further calls wait for their turn within

@@ -87,7 +87,7 @@ pub trait Agent: Send + Sync + 'static {
     }
 }
 
-type RunFuture<'a> = Pin<Box<dyn Future<Output = Result<Payload, Failure>> + Send + 'a>>;
+pub(crate) type RunFuture<'a> = Pin<Box<dyn Future<Output = Result<Payload, Failure>> + Send + 'a>>;
 
 /// An agent with its types erased; made from any [`Agent`], or by [`agent_fn`].
 #[derive(Clone)]
@@ -96,7 +96,8 @@ pub struct AnyAgent {
     profile: Arc<Profile>,
 }
 
-trait Erased: Send + Sync {
+/// What the hive asks of an agent, whatever it is made of.
+pub(crate) trait Erased: Send + Sync {
     fn name(&self) -> &str;
     fn input_schema(&self) -> Schema;
     fn output_schema(&self) -> Schema;
@@ -104,9 +105,18 @@ trait Erased: Send + Sync {
     fn timeout(&self) -> Duration;
     fn check(&self, input: &Payload) -> Result<()>;
     fn run<'a>(&'a self, cx: &'a Context, input: &'a Payload) -> RunFuture<'a>;
+
+    /// Ends whatever the agent keeps between runs, once there will be no more of them.
+    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async {})
+    }
 }
 
 impl AnyAgent {
+    pub(crate) fn erased(inner: impl Erased + 'static) -> Self {
+        Self::new(inner, Profile::default())
+    }
+
     fn new(inner: impl Erased + 'static, profile: Profile) -> Self {
         Self {
             inner: Arc::new(inner),
@@ -208,6 +218,10 @@ impl AnyAgent {
 
     pub(crate) fn run<'a>(&'a self, cx: &'a Context, input: &'a Payload) -> RunFuture<'a> {
         self.inner.run(cx, input)
+    }
+
+    pub(crate) async fn close(&self) {
+        self.inner.close().await;
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod no_model;
 mod route;
+mod schedules;
 mod submit;
 
 use std::fmt;
@@ -23,14 +24,16 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+pub use self::schedules::{Define, Scheduling};
 pub use self::submit::Submit;
 use crate::agent::{Agent, AnyAgent};
 use crate::handle::TaskHandle;
 use crate::limits;
-use crate::queue::{self, Queue, admin, pause, read, recover, schema};
+use crate::queue::{self, Queue, admin, pause, read, recover};
 use crate::registry::{self, Listing, Load, Loads, Meters, Presence, Registry, Statistics};
 use crate::router::{Directory, Request, Router, Strategy};
 use crate::settings::Settings;
+use crate::tables;
 use crate::task::query::{TaskPage, TaskQuery};
 use crate::task::{Scope, TaskState};
 use crate::worker::{self, Shop};
@@ -124,7 +127,7 @@ impl Builder {
             .clock(Arc::clone(&self.clock))
             .migrations(&lease::MIGRATIONS)
             .migrations(&hive_bus::MIGRATIONS)
-            .migrations(&schema::MIGRATIONS);
+            .migrations(&tables::MIGRATIONS);
         for set in self.migrations {
             options = options.migrations(set);
         }

@@ -53,18 +53,21 @@
 //! # What it is not
 //!
 //! No server and no macro language. There are no rules about determinism: code between steps may do what it likes, and
-//! may do it again. Today one process owns one SQLite file; several processes on one database are not supported yet.
+//! may do it again. One process owns a SQLite file; several share a PostgreSQL database.
 //!
 //! # Features
 //!
+//! - `postgres`: [`Hive::on`] a PostgreSQL server, with several processes.
 //! - `claude`: the Claude command line as a model, `core::model::claude`.
+//! - `tzdata`: a time zone database of its own, for [schedules](schedule) on machines that have none.
 //!
 //! # Modules
 //!
 //! [`core`] (database, clock, models), [`bus`] (events) and [`errors`] are the crates below, re-exported; [`limits`] holds
-//! every bound with its reason, [`settings`] what an operator may set. [`registry`] tells who is there and
-//! [`router`] who gets a task that is not meant for one agent by name. [`task`] describes what can be asked of a task,
-//! [`builders`] what `Hive::open` and its kin return.
+//! every bound with its reason, [`settings`] what an operator may set. [`task`] describes what can be asked of a task,
+//! [`registry`] who is there, [`router`] who gets a task that is not meant for one agent by name, [`schedule`] when tasks are
+//! submitted by themselves, [`builders`] what `Hive::open` and its kin return. [`process`] makes agents of programs in any
+//! language (on Unix); [`autoscale`] decides how many workers the load needs, and sees to it that there are.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -78,8 +81,13 @@ mod queue;
 mod context;
 mod agent;
 mod call;
+#[cfg(unix)]
+pub mod process;
+pub mod autoscale;
 pub mod registry;
 pub mod router;
+pub mod schedule;
+mod tables;
 mod worker;
 mod handle;
 pub mod settings;
@@ -108,5 +116,5 @@ pub mod builders {
     pub use crate::call::Map;
     pub use crate::context::{Step, Wait};
     pub use crate::handle::Watch;
-    pub use crate::hive::{Builder, Submit};
+    pub use crate::hive::{Builder, Define, Scheduling, Submit};
 }

@@ -184,3 +184,102 @@ pub const FALLBACKS_MAX: usize = 16;
 
 /// Candidates that the event of a decision tells of, the best first: an explanation that nobody reads to the end is none.
 pub const REASONS_TOLD: usize = 32;
+
+/// Bytes of a cron expression: written by people, and the longest sensible list of minutes fits.
+pub const CRON_BYTES: usize = 256;
+
+/// Bytes of a time zone's name; the longest in the IANA database has 32.
+pub const ZONE_BYTES: usize = 64;
+
+/// Schedules of one database. They are meant for recurring work of the whole system; per-user reminders are tasks with a delay.
+pub const SCHEDULES_MAX: usize = 10_000;
+
+/// Schedules listed in one page.
+pub const SCHEDULES_PAGE: usize = 1_000;
+
+/// The shortest interval of a schedule. What is to happen more often is a loop in an agent, not a task each.
+pub const SCHEDULE_PERIOD_MIN: Duration = Duration::from_secs(1);
+
+/// The longest interval of a schedule, ten years: beyond it is most likely a slip in the unit.
+pub const SCHEDULE_PERIOD_MAX: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
+
+/// The most that a schedule may spread its due times: a day, beyond which a due time says little.
+pub const SCHEDULE_JITTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A due time that could not be acted upon for longer than this was missed; until then it is only late. Long enough for a
+/// restart, as Quartz has it.
+pub const MISSED_AFTER: Duration = Duration::from_secs(60);
+
+/// Missed due times of a schedule that are made up for at most, and as far as they are counted: who was away for a year does not
+/// want half a million tasks.
+pub const CATCH_UP_MAX: u32 = 1_000;
+
+/// Tasks that one schedule submits in one commit; more wait for the next, so that others are not held up.
+pub const CATCH_UP_BATCH: usize = 100;
+
+/// Schedules that are looked after in one commit.
+pub const SCHEDULE_BATCH: usize = 16;
+
+/// Where several processes share a database, each looks at the schedules at least this often, wake-ups apart: so long may the
+/// loss of one go unnoticed, and so much may two clocks differ in their rates.
+pub const SCHEDULE_TICK: Duration = Duration::from_secs(15);
+
+/// Up to how long a process waits that has collided with others over a schedule: they act upon it in less.
+pub const SCHEDULE_COLLISION: Duration = Duration::from_millis(100);
+
+/// The longest that the schedules are left alone when nothing is due and nobody says that they have changed.
+pub const SCHEDULE_RELOOK: Duration = Duration::from_secs(60 * 60);
+/// Processes of one subprocess agent, and tasks of one process, at most: more would exhaust process ids or file
+/// descriptors before anything else.
+pub const PROCESSES_MAX: usize = 1_024;
+
+/// Bytes of a line from a child process: the largest payload, written as wastefully as its escapes allow in practice.
+pub const PROCESS_LINE_BYTES: usize = 2 * PAYLOAD_BYTES;
+
+/// Bytes of a line that is no message which an error shows: enough to recognise it.
+pub const PROCESS_QUOTE_BYTES: usize = 200;
+
+/// Bytes of the end of a child process's error output that a failure shows; fields of failures have little more room.
+pub const PROCESS_STDERR_BYTES: usize = 1_000;
+
+/// Messages of a child process about one task that wait to be dealt with; while there are as many, its pipe is not read.
+pub const PROCESS_MESSAGES: usize = 16;
+
+/// Steps of one attempt in a child process that are open at the same time: as many branches as anybody writes.
+pub const PROCESS_STEPS_OPEN: usize = 64;
+
+/// Bytes of answers that a child process may have asked for without reading them, before it is ended.
+pub const PROCESS_BACKLOG_BYTES: usize = 8 * PAYLOAD_BYTES;
+
+/// Lines that a child process may log for each task at full speed; further ones are not passed on, and read slowly.
+pub const PROCESS_LOG_LINES: u32 = 1_000;
+
+/// Between two lines read from a process that logs too much: a thousand a second neither fill a disk nor a core.
+pub const PROCESS_LOG_PAUSE: Duration = Duration::from_millis(1);
+
+/// Bytes of a line that a child process logs.
+pub const PROCESS_LOG_BYTES: usize = 4 << 10;
+
+/// How long a program may take to say that it is ready, unless its agent says otherwise: interpreters load a lot.
+pub const PROCESS_STARTUP: Duration = Duration::from_secs(30);
+
+/// How long a child process has to obey, unless its agent says otherwise: to stop working on a task, then once more to end.
+pub const PROCESS_GRACE: Duration = Duration::from_secs(5);
+
+/// How long the output of a process that has ended is read on: it is in the pipe already, but whoever is to deal with it
+/// may have to wait for the database.
+pub const PROCESS_DRAIN: Duration = Duration::from_secs(5);
+
+/// How often the memory of child processes that have a limit is looked at. Looking takes some milliseconds on a busy
+/// machine; a process that allocates a gigabyte a second is caught 250 MB late.
+pub const PROCESS_MEMORY_LOOK: Duration = Duration::from_millis(250);
+
+/// How long a program that does not get ready is left alone, once it was given up: whoever mends it is not faster, and
+/// whatever it needs is not flooded with attempts.
+pub const PROCESS_REST: Duration = Duration::from_secs(60);
+
+/// How often an autoscaler looks, unless told otherwise: a second of waiting is noticed by people, and a look costs a query.
+pub const AUTOSCALE_EVERY: Duration = Duration::from_secs(1);
+
+/// How long whatever an autoscaler asks or tells may take: it is to look again rather than to hang.
+pub const AUTOSCALE_ANSWER: Duration = Duration::from_secs(30);

@@ -24,6 +24,7 @@ use std::collections::BTreeMap;
 
 use hive_core::payload::Payload;
 use hive_errors::{Error, ErrorKind, Result};
+use tokio::task::JoinSet;
 
 pub use self::listing::{Listing, Query, Status};
 pub use self::statistics::{Statistics, Times};
@@ -75,6 +76,20 @@ impl Registry {
     /// What each agent says of itself, by name.
     pub(crate) fn declarations(&self) -> impl Iterator<Item = &Declaration> {
         self.declarations.values()
+    }
+
+    /// Ends what agents keep between runs, all at the same time. There must be no more runs.
+    pub(crate) async fn close(&self) {
+        let mut closing = JoinSet::new();
+        for agent in self.all() {
+            let agent = agent.clone();
+            closing.spawn(async move { agent.close().await });
+        }
+        while let Some(closed) = closing.join_next().await {
+            if let Err(error) = closed {
+                tracing::error!(%error, "an agent could not be closed");
+            }
+        }
     }
 
     /// Checks a submission before anything is written.

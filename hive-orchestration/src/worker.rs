@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::queue::{self, Queue, recover};
 use crate::registry::{self, Loads, Meters, Presence, Registry};
 use crate::router::{self, Desk, Directory, Router};
+use crate::schedule::driver;
 
 /// What every run of this process shares.
 pub(crate) struct Shop {
@@ -59,6 +60,7 @@ pub(crate) async fn serve(shop: Arc<Shop>) -> Result<()> {
     // Also when this should panic: whoever waits for a task must not wait for ever.
     let _closed = shop.closed.clone().drop_guard();
     let ending = CancellationToken::new();
+    let schedules = tokio::spawn(driver::run(shop.db.clone(), shop.queue.clone(), shop.draining.clone()));
     // Until the last run has ended this process lives, and hears what others have to say to its runs.
     let others = tokio::spawn(others::mind(Arc::clone(&shop), ending.clone()));
     let presence = tokio::spawn(registry::keep(
@@ -81,6 +83,11 @@ pub(crate) async fn serve(shop: Arc<Shop>) -> Result<()> {
         // It ends early only when the database is closed; the rounds find that out by themselves.
         () = async { router::mind(desk).await; std::future::pending().await } => {}
     }
+    // It ends with the transaction that it is at.
+    if let Err(error) = schedules.await {
+        tracing::error!(%error, "the driver of the schedules died; what is due waits for the next open");
+    }
+    shop.registry.close().await;
     ending.cancel();
     if let Err(error) = presence.await {
         tracing::error!(%error, "the heartbeat of the agents died");

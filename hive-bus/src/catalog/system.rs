@@ -129,3 +129,37 @@ typed_event!(
         by: None
     }
 );
+
+/// The number of a process's workers was changed to fit the load.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SystemScaled {
+    /// The process that decided.
+    pub instance: InstanceId,
+    /// Which workers, by the name that they were given.
+    pub workers: String,
+    /// How many there were.
+    pub from: u32,
+    /// How many there are to be.
+    pub to: u32,
+    /// Why, in a word, such as `waiting` or `underused`.
+    pub reason: String,
+    /// Tasks that waited.
+    pub queued: u64,
+    /// How long the first of them had waited, in milliseconds.
+    pub oldest_wait_ms: u64,
+}
+
+typed_event!(
+    SystemScaled,
+    "system.scaled",
+    instance,
+    Self {
+        instance: example_instance(),
+        workers: "hive".into(),
+        from: 4,
+        to: 8,
+        reason: "waiting".into(),
+        queued: 12,
+        oldest_wait_ms: 1500
+    }
+);

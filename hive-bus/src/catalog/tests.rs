@@ -55,6 +55,7 @@ fn every_type_keeps_its_own_rules() {
         SystemRecovered,
         SystemDegraded,
         SystemFlagChanged,
+        SystemScaled,
         PluginLoaded,
         PluginSwapped,
         PluginUnloaded,
@@ -64,6 +65,12 @@ fn every_type_keeps_its_own_rules() {
         GatewayConnected,
         GatewayDisconnected,
         GatewayRefused,
+        ScheduleDefined,
+        ScheduleFired,
+        ScheduleMissed,
+        SchedulePaused,
+        ScheduleResumed,
+        ScheduleRemoved,
         MessageSent
     );
     let names =
@@ -118,10 +125,19 @@ fn families() {
                 "review.requested",
                 "review.started",
             ],
+            "schedule": [
+                "schedule.defined",
+                "schedule.fired",
+                "schedule.missed",
+                "schedule.paused",
+                "schedule.removed",
+                "schedule.resumed",
+            ],
             "system": [
                 "system.degraded",
                 "system.flag-changed",
                 "system.recovered",
+                "system.scaled",
                 "system.started",
                 "system.stopped",
                 "system.stopping",

@@ -2,8 +2,8 @@
 //!
 //! Each call runs one `claude -p` process and waits for its answer. The process is kept apart from whatever the machine's
 //! user has set up: no settings files, no tools, no MCP servers, no saved session, and the root as its working directory, where
-//! nobody else puts instructions. It runs in a process group of its own, which is killed as a whole when the call ends, by
-//! whichever way.
+//! nobody else puts instructions. It runs in a [process group](crate::process) of its own, which is killed as a whole when
+//! the call ends, by whichever way, and when this process does.
 //!
 //! Credentials are the command line's own affair: whoever is logged in there, or what its environment says.
 //!
@@ -180,6 +180,9 @@ impl Claude {
 
     fn failed(&self, fault: Fault) -> Error {
         match fault {
+            Fault::Guard(source) => {
+                Error::new(ErrorKind::Model, "no guard for a claude process can be started").with_source(source)
+            }
             Fault::Spawn(source) => {
                 let missing = matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied);
                 let kind = if missing {

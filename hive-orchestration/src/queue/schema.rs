@@ -2,13 +2,10 @@
 
 pub(crate) mod agents;
 
-use hive_core::db::{Migration, Migrations};
+use hive_core::db::Migration;
 
-/// This crate's tables.
-pub(crate) static MIGRATIONS: Migrations = Migrations {
-    owner: "hive-orchestration",
-    list: &[Migration::new(1, "tasks", UP_1, DOWN_1), agents::migration(2)],
-};
+/// This crate's first step.
+pub(crate) const TASKS: Migration = Migration::new(1, "tasks", UP_1, DOWN_1);
 
 // States: 0 scheduled, 1 queued, 2 running, 3 waiting, 4 succeeded, 5 failed, 6 cancelled, 7 dead (TaskState::code).
 // Every index on the hot path is partial: finished tasks cost a claim nothing.

@@ -16,7 +16,8 @@ use tempfile::TempDir;
 use super::claim::{Claimed, Room};
 use super::pick::Turns;
 use super::submit::NewTask;
-use super::{Queue, claim, recover, schema, submit};
+use super::{Queue, claim, recover, submit};
+use crate::tables;
 
 /// A queue on a database of its own, without anybody who works.
 struct Bench {
@@ -30,7 +31,7 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         let options = Options::file(dir.path().join("hive.db"))
             .migrations(&hive_bus::MIGRATIONS)
-            .migrations(&schema::MIGRATIONS);
+            .migrations(&tables::MIGRATIONS);
         let db = Db::open(options).await.unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let rng: Arc<dyn Rng> = Arc::new(SeededRng::new(7));

@@ -7,6 +7,8 @@
 )]
 
 mod agents;
+#[cfg(unix)]
+mod autoscale;
 mod bad_input;
 mod chaos;
 #[cfg(all(feature = "postgres", unix))]
@@ -17,11 +19,14 @@ mod engine;
 mod kill;
 mod kit;
 mod many;
+#[cfg(unix)]
+mod process;
 mod program;
 mod promptness;
 mod quickstart;
 mod races;
 mod recovery;
+mod schedules;
 mod shutdown;
 mod trouble;
 mod waiting;

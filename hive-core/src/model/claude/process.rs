@@ -4,13 +4,13 @@ use std::io;
 use std::pin::pin;
 use std::process::Stdio;
 
-use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdout, Command};
 
 use super::output::is_result;
 use crate::clock::{Clock, timeout};
 use crate::limits::{CLAUDE_DRAIN, CLAUDE_EXIT_GRACE, CLAUDE_OUTPUT_BYTES_MAX, CLAUDE_STDERR_BYTES_KEPT};
+use crate::process::{Group, read_tail};
 
 /// What a process left.
 pub(super) struct Finished {
@@ -22,6 +22,7 @@ pub(super) struct Finished {
 }
 
 pub(super) enum Fault {
+    Guard(io::Error),
     Spawn(io::Error),
     Io(io::Error),
     TooMuch,
@@ -35,11 +36,10 @@ pub(super) async fn run(mut command: Command, input: &[u8], clock: &dyn Clock) -
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .kill_on_drop(true);
+        .stderr(Stdio::piped());
+    let mut group = Group::new().await.map_err(Fault::Guard)?;
+    group.enlist(&mut command);
     let mut child = command.spawn().map_err(Fault::Spawn)?;
-    let mut group = Group(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)));
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let (mut answer, mut complaint) = (Vec::new(), Vec::new());
 
@@ -52,7 +52,11 @@ pub(super) async fn run(mut command: Command, input: &[u8], clock: &dyn Clock) -
                         let _ = stdin.write_all(input).await;
                     }
                 },
-                read_end(stderr, &mut complaint),
+                async {
+                    if let Some(mut stderr) = stderr {
+                        read_tail(&mut stderr, &mut complaint, CLAUDE_STDERR_BYTES_KEPT).await;
+                    }
+                },
             )
         });
         let mut beside_done = false;
@@ -139,39 +143,5 @@ async fn read_answer(stdout: Option<impl AsyncRead + Unpin>, answer: &mut Vec<u8
             }
             (line, from) = (end + 1, end + 1);
         }
-    }
-}
-
-/// Reads to the end and keeps the last bytes.
-async fn read_end(stderr: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) {
-    let Some(mut stderr) = stderr else { return };
-    let mut chunk = vec![0; 4 << 10];
-    // An error while reading errors is no reason to give up on the answer.
-    while let Ok(count @ 1..) = stderr.read(&mut chunk).await {
-        kept.extend_from_slice(chunk.get(..count).unwrap_or_default());
-        let surplus = kept.len().saturating_sub(CLAUDE_STDERR_BYTES_KEPT);
-        kept.drain(..surplus);
-    }
-}
-
-/// The process group of a child, killed when dropped.
-struct Group(Option<Pid>);
-
-impl Group {
-    /// Kills whatever is left of the group.
-    ///
-    /// The child may have been reaped by now. Its number cannot be given to another process while the group has members, and
-    /// without any it is free only since an instant ago, while numbers are handed out in turn; so a stranger is not hit.
-    fn kill(&mut self) {
-        if let Some(group) = self.0.take() {
-            // The only failure is that nobody is left.
-            let _ = kill_process_group(group, Signal::KILL);
-        }
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        self.kill();
     }
 }

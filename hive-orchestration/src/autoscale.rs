@@ -1,0 +1,47 @@
+//! As many workers as the load needs: a pure policy, a simulation to try it in, and a driver that applies it.
+//!
+//! [`decide`] looks at what waits, for how long, how busy the workers are and how fast tasks come and go, and says how many
+//! workers there should be. It is a function of its arguments, so a [simulated](Scenario::simulate) day takes milliseconds and comes out the
+//! same every time:
+//!
+//! ```
+//! use std::time::Duration;
+//! use hive_orchestration::autoscale::{Phase, Policy, Scenario};
+//!
+//! let policy = Policy::between(1, 50)?.with_wait_target(Duration::from_secs(2));
+//! let day = Scenario::new(Duration::from_millis(500))
+//!     .then(Phase::new(Duration::from_secs(600), 4.0))
+//!     .then(Phase::new(Duration::from_secs(600), 40.0))
+//!     .then(Phase::new(Duration::from_secs(1200), 4.0));
+//! let outcome = day.simulate(&policy, 7);
+//! assert!(outcome.workers_max() <= 50);
+//! assert!(outcome.wait_at(0.95) < Duration::from_secs(2));
+//! # Ok::<(), hive_orchestration::Error>(())
+//! ```
+//!
+//! A [`Driver`] then asks a [`Load`] how things stand, and tells [`Workers`] how many are wanted: the concurrency of this
+//! hive, or whole processes ([`WorkerProcesses`]).
+//!
+//! # How it decides
+//!
+//! What is *needed* follows from Little's law: arrivals times service time is how many are busy, which should be between
+//! the two thresholds of utilisation, and what waits already should be done within the wait target. Workers are added when
+//! more are needed and that shows, by waiting or by utilisation above the upper threshold; they are taken away when
+//! utilisation has been below the lower one for a while, and only down to what was needed at most in that while. Between
+//! the thresholds nothing changes. Every change is followed by a cool-down and is no larger than a step. Where workers that
+//! were taken away are soon wanted again, the next ones stay longer, so that bursts in a steady load do not make it flap.
+
+mod driver;
+mod policy;
+#[cfg(unix)]
+mod processes;
+mod simulate;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::driver::{Driver, Load, Meter, Workers};
+pub use self::policy::{Decision, Observation, Policy, Reason, State, decide};
+#[cfg(unix)]
+pub use self::processes::WorkerProcesses;
+pub use self::simulate::{Outcome, Phase, Sample, Scenario};

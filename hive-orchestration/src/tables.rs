@@ -1,0 +1,12 @@
+//! Every table of this crate, step by step.
+
+use hive_core::db::Migrations;
+
+use crate::queue::schema::{TASKS, agents};
+use crate::schedule::schema::SCHEDULES;
+
+/// This crate's tables.
+pub(crate) static MIGRATIONS: Migrations = Migrations {
+    owner: "hive-orchestration",
+    list: &[TASKS, SCHEDULES, agents::migration(3)],
+};
