@@ -18,6 +18,9 @@ pub mod steps {}
 #[doc = include_str!("../guides/waiting.md")]
 pub mod waiting {}
 
+#[doc = include_str!("../guides/routing.md")]
+pub mod routing {}
+
 #[doc = include_str!("../guides/schedules.md")]
 pub mod schedules {}
 

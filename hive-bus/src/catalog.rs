@@ -49,7 +49,9 @@ mod tests;
 
 use hive_core::id::{InstanceId, TaskId};
 
-pub use self::agent::{AgentBusy, AgentOffline, AgentOnline, AgentRegistered};
+pub use self::agent::{
+    AgentBusy, AgentDraining, AgentOffline, AgentOnline, AgentRegistered, AgentRouted, RouteCandidate,
+};
 pub use self::deployment::{
     DeploymentFailed, DeploymentRequested, DeploymentReverted, DeploymentStarted, DeploymentSucceeded,
 };
@@ -116,7 +118,9 @@ fn built_in() -> Vec<EventType> {
         AgentRegistered,
         AgentOnline,
         AgentBusy,
+        AgentDraining,
         AgentOffline,
+        AgentRouted,
         SystemStarted,
         SystemStopping,
         SystemStopped,

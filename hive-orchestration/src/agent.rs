@@ -1,5 +1,11 @@
 //! The one trait: an agent takes a typed input, does its work through a [`Context`], and returns a typed output.
 
+mod capability;
+mod declaration;
+
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -13,6 +19,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use self::capability::Capability;
+pub(crate) use self::capability::{check_dotted, shown};
+pub use self::declaration::Declaration;
+use self::declaration::Profile;
 use crate::context::Context;
 use crate::limits;
 
@@ -38,6 +48,20 @@ use crate::limits;
 pub trait Agent: Send + Sync + 'static {
     /// The name under which tasks are submitted; stored with every task, so renaming an agent orphans its open tasks.
     const NAME: &'static str;
+
+    /// Which release of the agent this is, as major.minor.patch. Whoever submits may ask for a range of versions; raise it
+    /// when the input, the output or what the agent promises changes.
+    const VERSION: &'static str = declaration::VERSION;
+
+    /// What it can do, for those who ask for a capability and not for an agent.
+    const CAPABILITIES: &'static [Capability] = &[];
+
+    /// The fields that it is at home in, named as capabilities are, for those who look for a specialist. Without any it
+    /// takes whatever comes.
+    const DOMAINS: &'static [&'static str] = &[];
+
+    /// Its share where tasks are shared out by weight: 1 unless set, at most [`WEIGHT_MAX`](crate::limits::WEIGHT_MAX).
+    const WEIGHT: u32 = declaration::WEIGHT;
 
     /// What it takes. Checked against this type when a task is submitted.
     type Input: Serialize + DeserializeOwned + JsonSchema + Send + 'static;
@@ -69,6 +93,7 @@ pub(crate) type RunFuture<'a> = Pin<Box<dyn Future<Output = Result<Payload, Fail
 #[derive(Clone)]
 pub struct AnyAgent {
     inner: Arc<dyn Erased>,
+    profile: Arc<Profile>,
 }
 
 /// What the hive asks of an agent, whatever it is made of.
@@ -89,12 +114,81 @@ pub(crate) trait Erased: Send + Sync {
 
 impl AnyAgent {
     pub(crate) fn erased(inner: impl Erased + 'static) -> Self {
-        Self { inner: Arc::new(inner) }
+        Self::new(inner, Profile::default())
+    }
+
+    fn new(inner: impl Erased + 'static, profile: Profile) -> Self {
+        Self {
+            inner: Arc::new(inner),
+            profile: Arc::new(profile),
+        }
     }
 
     /// The agent's name.
     pub fn name(&self) -> &str {
         self.inner.name()
+    }
+
+    /// Gives it a version, as [`Agent::VERSION`] does.
+    ///
+    /// What is given here and below is checked by [`Builder::start`](crate::builders::Builder::start).
+    ///
+    /// ```
+    /// use hive_orchestration::{Context, Failure, agent_fn};
+    ///
+    /// let shout = agent_fn("shout", async |_cx: Context, text: String| Ok::<_, Failure>(text.to_uppercase()))
+    ///     .with_version("1.2.0")
+    ///     .with_capability("text.shout")
+    ///     .with_domain("english")
+    ///     .with_metadata("owner", "ada");
+    /// assert_eq!(shout.declaration()?.version().to_string(), "1.2.0");
+    /// # Ok::<(), hive_orchestration::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_version(self, version: impl Into<String>) -> Self {
+        self.with(|profile| profile.version = version.into())
+    }
+
+    /// Adds something that it can do to [`Agent::CAPABILITIES`].
+    #[must_use]
+    pub fn with_capability(self, capability: impl Into<String>) -> Self {
+        self.with(|profile| profile.capabilities.push(capability.into()))
+    }
+
+    /// Adds a field that it is at home in to [`Agent::DOMAINS`].
+    #[must_use]
+    pub fn with_domain(self, domain: impl Into<String>) -> Self {
+        self.with(|profile| profile.domains.push(domain.into()))
+    }
+
+    /// Gives it a weight, as [`Agent::WEIGHT`] does.
+    #[must_use]
+    pub fn with_weight(self, weight: u32) -> Self {
+        self.with(|profile| profile.weight = weight)
+    }
+
+    /// Adds something that people or programs may want to know of it. A key that is there already gets the new value.
+    #[must_use]
+    pub fn with_metadata(self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.with(|profile| profile.metadata.push((key.into(), value.into())))
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Profile)) -> Self {
+        change(Arc::make_mut(&mut self.profile));
+        self
+    }
+
+    /// What the agent says of itself.
+    ///
+    /// # Errors
+    /// `invalid-input`, `limit-reached` or `payload-too-large`, naming the field, for what is not valid.
+    pub fn declaration(&self) -> Result<Declaration> {
+        Declaration::check(
+            self.name(),
+            &self.profile,
+            self.inner.input_schema(),
+            self.inner.output_schema(),
+        )
     }
 
     /// The JSON Schema of its input.
@@ -139,9 +233,14 @@ impl fmt::Debug for AnyAgent {
 
 impl<A: Agent> From<A> for AnyAgent {
     fn from(agent: A) -> Self {
-        Self {
-            inner: Arc::new(Typed(agent)),
-        }
+        let profile = Profile {
+            version: A::VERSION.to_owned(),
+            capabilities: A::CAPABILITIES.iter().map(ToString::to_string).collect(),
+            domains: A::DOMAINS.iter().map(ToString::to_string).collect(),
+            weight: A::WEIGHT,
+            metadata: Vec::new(),
+        };
+        Self::new(Typed(agent), profile)
     }
 }
 
@@ -212,13 +311,12 @@ where
     F: Fn(Context, I) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<O, Failure>> + Send + 'static,
 {
-    AnyAgent {
-        inner: Arc::new(Closure {
-            name: name.into(),
-            work,
-            types: PhantomData,
-        }),
-    }
+    let closure = Closure {
+        name: name.into(),
+        work,
+        types: PhantomData,
+    };
+    AnyAgent::new(closure, Profile::default())
 }
 
 struct Closure<I, O, F> {

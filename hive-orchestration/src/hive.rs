@@ -1,6 +1,7 @@
 //! The hive: opened with a builder, started, given tasks, shut down.
 
 mod no_model;
+mod route;
 mod schedules;
 mod submit;
 
@@ -29,7 +30,8 @@ use crate::agent::{Agent, AnyAgent};
 use crate::handle::TaskHandle;
 use crate::limits;
 use crate::queue::{self, Queue, admin, pause, read, recover};
-use crate::registry::Registry;
+use crate::registry::{self, Listing, Load, Loads, Meters, Presence, Registry, Statistics};
+use crate::router::{Directory, Request, Router, Strategy};
 use crate::settings::Settings;
 use crate::tables;
 use crate::task::query::{TaskPage, TaskQuery};
@@ -43,6 +45,7 @@ pub struct Builder {
     agents: Vec<AnyAgent>,
     migrations: Vec<&'static Migrations>,
     model: Option<ModelHandle>,
+    router: Arc<dyn Router>,
     concurrency: usize,
     drain: Duration,
     clock: Arc<dyn Clock>,
@@ -59,6 +62,13 @@ impl Builder {
     /// The model behind [`Context::model`](crate::Context::model). None unless set.
     pub fn model(mut self, model: impl Into<ModelHandle>) -> Self {
         self.model = Some(model.into());
+        self
+    }
+
+    /// How one of several agents is chosen for a task that is [submitted to](Hive::submit_to) a capability or a range of versions:
+    /// a [`Strategy`], a [`Fallback`](crate::router::Fallback) or a router of your own; the least loaded unless set.
+    pub fn router(mut self, router: impl Router) -> Self {
+        self.router = Arc::new(router);
         self
     }
 
@@ -125,8 +135,22 @@ impl Builder {
         let ids = IdSource::new(Arc::clone(&self.clock), Arc::clone(&self.rng));
         let bus = Bus::open(db.clone(), Arc::clone(&self.clock), ids.clone()).await?;
         let queue = Queue::new(bus, self.clock, self.rng, ids, Arc::default());
-        let opening = queue.clone();
-        let epoch = queue::write(&db, move |tx| recover::begin_epoch(tx, &opening)).await?;
+        let meters = Meters::new(Arc::clone(&queue.clock), registry.names());
+        let offers = registry.declarations().cloned().collect();
+        let presence = Arc::new(Presence::new(
+            queue.instance,
+            queue.bus.clone(),
+            offers,
+            Arc::clone(&meters),
+        ));
+        let loads = loads(&queue, &meters, self.concurrency);
+        let (opening, coming, load) = (queue.clone(), Arc::clone(&presence), Arc::clone(&loads));
+        let epoch = queue::write(&db, move |tx| {
+            let epoch = recover::begin_epoch(tx, &opening)?;
+            coming.register(tx, |agent| load(agent))?;
+            Ok(epoch)
+        })
+        .await?;
         queue.enter(epoch);
         // The first of what the last process left goes on at once; the rest is taken back while it runs.
         let opening = queue.clone();
@@ -136,8 +160,13 @@ impl Builder {
         }
         let shop = Arc::new(Shop {
             db,
+            directory: Directory::new(Arc::clone(&queue.clock)),
             queue,
             registry,
+            meters,
+            presence,
+            loads,
+            router: self.router,
             model: self.model.unwrap_or_else(|| ModelHandle::new(no_model::NoModel)),
             slots: Arc::new(Semaphore::new(self.concurrency)),
             drain: self.drain,
@@ -155,6 +184,19 @@ impl Builder {
             }),
         })
     }
+}
+
+/// How busy an agent is here. All agents of a process share its workers.
+fn loads(queue: &Queue, meters: &Arc<Meters>, concurrency: usize) -> Loads {
+    let (wakeups, meters) = (Arc::clone(&queue.wakeups), Arc::clone(meters));
+    let concurrency = u32::try_from(concurrency).unwrap_or(u32::MAX);
+    Arc::new(move |agent| {
+        meters.died(agent, wakeups.take_died(agent));
+        Load {
+            running: meters.running(agent),
+            concurrency,
+        }
+    })
 }
 
 impl fmt::Debug for Builder {
@@ -195,6 +237,7 @@ impl Hive {
             agents: Vec::new(),
             migrations: Vec::new(),
             model: None,
+            router: Arc::new(Strategy::default()),
             concurrency: limits::CONCURRENCY,
             drain: limits::DRAIN,
             clock: Arc::new(SystemClock),
@@ -215,6 +258,51 @@ impl Hive {
     /// Submits a task for an agent known by name only. The input is checked against the agent's type.
     pub fn submit_named(&self, agent: impl Into<String>, input: &impl Serialize) -> Submit<serde_json::Value> {
         Submit::new(self.clone(), agent.into(), input)
+    }
+
+    /// Submits a task to whoever can do something, or to an agent in a range of versions. Which agent gets it is decided now,
+    /// by the hive's [router](Builder::router), and stands with the reasons in the event `agent.routed`. The input is checked
+    /// against the type of the agent that is chosen. See [`router`](crate::router) for what happens when it goes away.
+    ///
+    /// ```
+    /// # use hive_orchestration::{Context, Failure, Hive, agent_fn};
+    /// use hive_orchestration::registry::Capability;
+    ///
+    /// const SHOUT: Capability = Capability::new("text.shout");
+    /// # #[tokio::main] async fn main() -> hive_orchestration::Result<()> {
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let upper = agent_fn("upper", async |_: Context, text: String| Ok::<_, Failure>(text.to_uppercase()));
+    /// let hive = Hive::open(dir.path().join("hive.db")).agent(upper.with_capability("text.shout")).start().await?;
+    /// assert_eq!(hive.submit_to(SHOUT, &"hey").await?.result().await?, "HEY");
+    /// # hive.shutdown().await }
+    /// ```
+    ///
+    /// # Errors
+    /// `unknown-agent` when nobody can have the task: its source is a [`NoRoute`](crate::router::NoRoute), which says of every agent
+    /// why not, and it is retryable when one that could is away. Otherwise as [`Hive::submit`].
+    pub fn submit_to(&self, request: impl Into<Request>, input: &impl Serialize) -> Submit<serde_json::Value> {
+        Submit::to(self.clone(), request.into(), input)
+    }
+
+    /// Who is there, in all processes that share the database.
+    ///
+    /// # Errors
+    /// Those of [`Db::read`](hive_core::db::Db::read).
+    pub async fn discover(&self, query: registry::Query) -> Result<Vec<Listing>> {
+        self.inner.shop.db.read(move |db| registry::discover(db, &query)).await
+    }
+
+    /// How an agent has done of late, in all processes that share the database. One that nobody knows has done nothing.
+    ///
+    /// # Errors
+    /// Those of [`Db::read`](hive_core::db::Db::read).
+    pub async fn statistics(&self, agent: impl Into<String>) -> Result<Statistics> {
+        let agent = agent.into();
+        self.inner
+            .shop
+            .db
+            .read(move |db| registry::statistics(db, &agent))
+            .await
     }
 
     /// Submits several tasks in one commit: all of them or, when one is refused, none. At most

@@ -65,9 +65,9 @@
 //!
 //! [`core`] (database, clock, models), [`bus`] (events) and [`errors`] are the crates below, re-exported; [`limits`] holds
 //! every bound with its reason, [`settings`] what an operator may set. [`task`] describes what can be asked of a task,
-//! [`schedule`] when tasks are submitted by themselves, [`builders`] what `Hive::open` and its kin return.
-//! [`builders`] what `Hive::open` and its kin return. [`process`] makes agents of programs in any language (on Unix);
-//! [`autoscale`] decides how many workers the load needs, and sees to it that there are.
+//! [`registry`] who is there, [`router`] who gets a task that is not meant for one agent by name, [`schedule`] when tasks are
+//! submitted by themselves, [`builders`] what `Hive::open` and its kin return. [`process`] makes agents of programs in any
+//! language (on Unix); [`autoscale`] decides how many workers the load needs, and sees to it that there are.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -84,7 +84,8 @@ mod call;
 #[cfg(unix)]
 pub mod process;
 pub mod autoscale;
-mod registry;
+pub mod registry;
+pub mod router;
 pub mod schedule;
 mod tables;
 mod worker;

@@ -15,6 +15,33 @@ pub const SCOPE_BYTES: usize = 512;
 /// Bytes of an agent's or a tenant's name: both are tokens of topics, which are short.
 pub const TOKEN_BYTES: usize = 64;
 
+/// Bytes of the name of a capability or of a domain: a handful of tokens, short enough for a list.
+pub const CAPABILITY_BYTES: usize = 64;
+
+/// Capabilities of one agent, and domains of one: they are read with every look at who is there.
+pub const CAPABILITIES_MAX: usize = 32;
+
+/// See [`CAPABILITIES_MAX`].
+pub const DOMAINS_MAX: usize = 32;
+
+/// Bytes of an agent's version: three numbers and a short word.
+pub const VERSION_BYTES: usize = 64;
+
+/// Bytes of a range of versions: a few comparisons.
+pub const RANGE_BYTES: usize = 256;
+
+/// The greatest weight of an agent: shares finer than a thousandth are noise.
+pub const WEIGHT_MAX: u32 = 1_000;
+
+/// Entries in an agent's metadata.
+pub const METADATA_MAX: usize = 16;
+
+/// Bytes of one value in an agent's metadata: a line, not a document.
+pub const METADATA_BYTES: usize = 256;
+
+/// Bytes of the JSON Schema of an agent's input, and of its output: several times what a large type of Rust has.
+pub const SCHEMA_BYTES: usize = 256 << 10;
+
 /// Bytes of an idempotency key: room for a URL or a digest with a prefix.
 pub const KEY_BYTES: usize = 256;
 
@@ -108,6 +135,61 @@ pub const RECOVER_BATCH: usize = 1_000;
 
 /// The dispatcher looks at the queue at least this often, wake-ups apart: a safety net that costs one indexed read.
 pub const DISPATCH_TICK: Duration = Duration::from_secs(5);
+
+/// How often a process says that its agents are there, and how busy they are. Load is this old at most where tasks are
+/// routed.
+pub const AGENT_HEARTBEAT: Duration = Duration::from_secs(2);
+
+/// How long an agent is believed to be there without a word of its process: several heartbeats, so that one that is late
+/// on a busy machine does not count.
+pub const AGENT_TTL: Duration = Duration::from_secs(6);
+
+/// How long an agent that has gone is remembered, so that who asks for it is told that it was there.
+pub const AGENT_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// Processes that have gone and are remembered for each version of an agent: one that starts and dies again and again leaves
+/// no more rows than that.
+pub const AGENTS_GONE: u32 = 8;
+
+/// Rows of agents that are forgotten in one transaction.
+pub const AGENTS_FORGOTTEN: u32 = 256;
+
+/// Rows that one look at the agents reads: a thousand processes with ten agents each. Those that are there come first.
+pub const AGENTS_LISTED: u32 = 10_000;
+
+/// The part of the recent past that statistics of agents tell of.
+pub const STATISTICS_WINDOW: Duration = Duration::from_secs(10 * 60);
+
+/// How many parts the window has. It slides by one of them at a time.
+pub const STATISTICS_SLOTS: u32 = 10;
+
+/// How old the picture of who is there may be when a task is routed. One read a second costs nothing, however many tasks.
+pub const DIRECTORY_FRESH: Duration = Duration::from_secs(1);
+
+/// Waiting tasks that are counted for each agent. Beyond that, many is many.
+pub const QUEUE_SAMPLED: u32 = 1_000;
+
+/// How long a task waits for the agent that it was given to when that has gone, before another gets it: a restart, also a
+/// slow one, should not scatter what belongs together.
+pub const REROUTE_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often it is looked whether tasks wait for agents that have gone.
+pub const REROUTE_TICK: Duration = Duration::from_secs(5);
+
+/// Tasks of one agent that are given to others in one transaction.
+pub const REROUTE_BATCH: u32 = 256;
+
+/// Targets whose turn is remembered for round robin. Beyond that all of them begin anew, which skews one round.
+pub const TURNS_KEPT: usize = 4_096;
+
+/// Agents that one submission may exclude.
+pub const EXCLUDED_MAX: usize = 64;
+
+/// Stages of a chain of fallbacks.
+pub const FALLBACKS_MAX: usize = 16;
+
+/// Candidates that the event of a decision tells of, the best first: an explanation that nobody reads to the end is none.
+pub const REASONS_TOLD: usize = 32;
 
 /// Bytes of a cron expression: written by people, and the longest sensible list of minutes fits.
 pub const CRON_BYTES: usize = 256;

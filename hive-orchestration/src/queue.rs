@@ -104,7 +104,7 @@ impl Queue {
     }
 
     /// Tells whoever hands out tasks, in this process and in others, once the transaction has been committed.
-    fn wake_ready(&self, tx: &mut Tx<'_>) {
+    pub(crate) fn wake_ready(&self, tx: &mut Tx<'_>) {
         if tx.dialect() == Dialect::Postgres {
             tx.notify(READY);
         } else {

@@ -1,10 +1,39 @@
-//! Which agents this hive has.
+//! Who is there: which agents this process has, what the agents of every process on the database offer, how busy they are
+//! and how they have done of late.
+//!
+//! An agent says what it is with the constants of [`Agent`](crate::Agent): its version, what it can do, the fields that it
+//! is at home in. Its process writes that down when it starts, with every heartbeat how busy the agent is, and takes it back
+//! when it ends. A process that dies says nothing. On PostgreSQL its agents are believed to be there for
+//! [`AGENT_TTL`](crate::limits::AGENT_TTL) by the server's clock; on SQLite, where one process owns the file, until the next
+//! one opens it.
+//!
+//! [`Hive::discover`](crate::Hive::discover) asks who is there.
+
+mod expire;
+mod histogram;
+mod listing;
+mod meter;
+mod presence;
+mod schema;
+mod statistics;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
 use hive_core::payload::Payload;
 use hive_errors::{Error, ErrorKind, Result};
 use tokio::task::JoinSet;
+
+pub use self::listing::{Listing, Query, Status};
+pub use self::statistics::{Statistics, Times};
+pub use crate::agent::{Capability, Declaration};
+
+pub(crate) use self::listing::discover;
+pub(crate) use self::meter::{Ended, Meters};
+pub(crate) use self::presence::{Load, Loads, Presence, keep};
+pub(crate) use self::statistics::{Record, statistics};
 
 use crate::agent::AnyAgent;
 use crate::task::check_token;
@@ -13,11 +42,12 @@ use crate::task::check_token;
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     agents: BTreeMap<String, AnyAgent>,
+    declarations: BTreeMap<String, Declaration>,
 }
 
 impl Registry {
     /// # Errors
-    /// `invalid-input` for a name that is not valid; `conflict` for one that is taken.
+    /// `invalid-input` and the like for a declaration that is not valid; `conflict` for a name that is taken.
     pub(crate) fn add(&mut self, agent: AnyAgent) -> Result<()> {
         check_token("agent", agent.name())?;
         if self.agents.contains_key(agent.name()) {
@@ -25,6 +55,8 @@ impl Registry {
                 .with("agent", agent.name())
                 .with_hint("give each agent a name of its own"));
         }
+        let declaration = agent.declaration()?;
+        self.declarations.insert(agent.name().to_owned(), declaration);
         self.agents.insert(agent.name().to_owned(), agent);
         Ok(())
     }
@@ -39,6 +71,11 @@ impl Registry {
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &AnyAgent> {
         self.agents.values()
+    }
+
+    /// What each agent says of itself, by name.
+    pub(crate) fn declarations(&self) -> impl Iterator<Item = &Declaration> {
+        self.declarations.values()
     }
 
     /// Ends what agents keep between runs, all at the same time. There must be no more runs.

@@ -2,11 +2,11 @@
 
 use hive_core::db::Migrations;
 
-use crate::queue::schema::TASKS;
+use crate::queue::schema::{TASKS, agents};
 use crate::schedule::schema::SCHEDULES;
 
 /// This crate's tables.
 pub(crate) static MIGRATIONS: Migrations = Migrations {
     owner: "hive-orchestration",
-    list: &[TASKS, SCHEDULES],
+    list: &[TASKS, SCHEDULES, agents::migration(3)],
 };

@@ -40,6 +40,8 @@ pub(crate) struct Wakeups {
     dispatch: Notify,
     runs: Mutex<Runs>,
     watchers: Mutex<HashMap<TaskId, watch::Sender<News>>>,
+    /// Tasks of each agent that have died since somebody asked.
+    died: Mutex<HashMap<String, u64>>,
 }
 
 #[derive(Debug, Default)]
@@ -51,6 +53,16 @@ struct Runs {
 }
 
 impl Wakeups {
+    /// A task of the agent has gone to the dead letters.
+    pub(crate) fn died(&self, agent: String) {
+        *lock(&self.died).entry(agent).or_default() += 1;
+    }
+
+    /// How many of the agent's tasks have died since this was asked before.
+    pub(crate) fn take_died(&self, agent: &str) -> u64 {
+        lock(&self.died).remove(agent).unwrap_or(0)
+    }
+
     pub(crate) fn dispatch(&self) {
         self.dispatch.notify_one();
     }

@@ -17,15 +17,23 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::queue::{self, Queue, recover};
-use crate::registry::Registry;
+use crate::registry::{self, Loads, Meters, Presence, Registry};
+use crate::router::{self, Desk, Directory, Router};
 use crate::schedule::driver;
 
 /// What every run of this process shares.
-#[derive(Debug)]
 pub(crate) struct Shop {
     pub(crate) db: Db,
     pub(crate) queue: Queue,
     pub(crate) registry: Registry,
+    /// What the agents are doing and have done of late.
+    pub(crate) meters: Arc<Meters>,
+    /// How this process says which agents it has, and how busy they are.
+    pub(crate) presence: Arc<Presence>,
+    pub(crate) loads: Loads,
+    /// Who is there, in all processes.
+    pub(crate) directory: Directory,
+    pub(crate) router: Arc<dyn Router>,
     pub(crate) model: ModelHandle,
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) drain: Duration,
@@ -37,6 +45,16 @@ pub(crate) struct Shop {
     pub(crate) closed: CancellationToken,
 }
 
+impl std::fmt::Debug for Shop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shop")
+            .field("db", &self.db)
+            .field("queue", &self.queue)
+            .field("registry", &self.registry)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Claims and runs until the hive drains, then hands back what did not end in time and closes the database.
 pub(crate) async fn serve(shop: Arc<Shop>) -> Result<()> {
     // Also when this should panic: whoever waits for a task must not wait for ever.
@@ -45,13 +63,35 @@ pub(crate) async fn serve(shop: Arc<Shop>) -> Result<()> {
     let schedules = tokio::spawn(driver::run(shop.db.clone(), shop.queue.clone(), shop.draining.clone()));
     // Until the last run has ended this process lives, and hears what others have to say to its runs.
     let others = tokio::spawn(others::mind(Arc::clone(&shop), ending.clone()));
-    rounds::Rounds::new(Arc::clone(&shop)).run().await;
+    let presence = tokio::spawn(registry::keep(
+        shop.db.clone(),
+        Arc::clone(&shop.presence),
+        Arc::clone(&shop.loads),
+        (Arc::clone(&shop.queue.clock), Arc::clone(&shop.queue.rng)),
+        shop.draining.clone(),
+        ending.clone(),
+    ));
+    let desk = Desk {
+        db: &shop.db,
+        queue: &shop.queue,
+        registry: &shop.registry,
+        directory: &shop.directory,
+        router: &*shop.router,
+    };
+    tokio::select! {
+        () = rounds::Rounds::new(Arc::clone(&shop)).run() => {}
+        // It ends early only when the database is closed; the rounds find that out by themselves.
+        () = async { router::mind(desk).await; std::future::pending().await } => {}
+    }
     // It ends with the transaction that it is at.
     if let Err(error) = schedules.await {
         tracing::error!(%error, "the driver of the schedules died; what is due waits for the next open");
     }
     shop.registry.close().await;
     ending.cancel();
+    if let Err(error) = presence.await {
+        tracing::error!(%error, "the heartbeat of the agents died");
+    }
     if let Err(error) = others.await {
         tracing::error!(%error, "the watch over other processes died");
     }

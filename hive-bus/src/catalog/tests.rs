@@ -46,7 +46,9 @@ fn every_type_keeps_its_own_rules() {
         AgentRegistered,
         AgentOnline,
         AgentBusy,
+        AgentDraining,
         AgentOffline,
+        AgentRouted,
         SystemStarted,
         SystemStopping,
         SystemStopped,
@@ -88,9 +90,11 @@ fn families() {
         {
             "agent": [
                 "agent.busy",
+                "agent.draining",
                 "agent.offline",
                 "agent.online",
                 "agent.registered",
+                "agent.routed",
             ],
             "deployment": [
                 "deployment.failed",

@@ -16,10 +16,12 @@ use hive_errors::{Error, ErrorKind, Result};
 use serde::Serialize;
 
 use super::Hive;
+use super::route::{self, Decided};
 use crate::handle::TaskHandle;
 use crate::limits;
 use crate::queue;
 use crate::queue::submit::{self, NewTask, Single, Start};
+use crate::router::Request;
 use crate::task::{Priority, check_name, check_token};
 use crate::worker::Shop;
 
@@ -27,7 +29,7 @@ use crate::worker::Shop;
 #[must_use = "a task is submitted when this is awaited"]
 pub struct Submit<T> {
     hive: Hive,
-    agent: String,
+    whom: Whom,
     input: Result<Payload>,
     tenant: String,
     priority: Priority,
@@ -40,11 +42,27 @@ pub struct Submit<T> {
     output: PhantomData<fn() -> T>,
 }
 
+/// For whom a task is.
+#[derive(Clone, Debug)]
+enum Whom {
+    Agent(String),
+    /// The router decides.
+    Routed(Request),
+}
+
 impl<T> Submit<T> {
     pub(super) fn new(hive: Hive, agent: String, input: &impl Serialize) -> Self {
+        Self::whom(hive, Whom::Agent(agent), input)
+    }
+
+    pub(super) fn to(hive: Hive, request: Request, input: &impl Serialize) -> Self {
+        Self::whom(hive, Whom::Routed(request), input)
+    }
+
+    fn whom(hive: Hive, whom: Whom, input: &impl Serialize) -> Self {
         Self {
             hive,
-            agent,
+            whom,
             input: Payload::encode(input, limits::PAYLOAD_BYTES),
             tenant: TENANT_DEFAULT.to_owned(),
             priority: Priority::default(),
@@ -116,7 +134,8 @@ impl<T> Submit<T> {
     }
 
     /// Submits at most one task under this key: a second submission for the same agent with the same input gives the
-    /// first one's handle, whatever has become of that task; with another input it is refused with `conflict`.
+    /// first one's handle, whatever has become of that task; with another input it is refused with `conflict`. For a task that
+    /// is routed, what was asked for counts and not which agent was chosen.
     pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
         self.key = Some(key.into());
         self
@@ -130,21 +149,50 @@ impl<T> Submit<T> {
 
     /// Submits inside a transaction of yours on [`Hive::db`]: the task exists if and only if that commits.
     pub fn within(&self, tx: &mut Tx<'_>) -> Result<TaskId> {
-        let new = self.check()?;
-        Ok(submit::submit(tx, &self.hive.shop().queue, &new)?.id)
+        let shop = self.hive.shop();
+        let placed = match &self.whom {
+            Whom::Agent(agent) => Placed::named(self.check(agent)?),
+            Whom::Routed(request) => self.placed(route::decide_in(shop, tx, request)?)?,
+        };
+        Ok(placed.submit(tx, shop)?.id)
     }
 
-    /// Finds every fault before anything is written.
-    fn check(&self) -> Result<NewTask> {
+    /// Decides who gets it, if that is not decided, and finds every fault before anything is written.
+    async fn place(&self) -> Result<Placed> {
+        match &self.whom {
+            Whom::Agent(agent) => self.check(agent).map(Placed::named),
+            Whom::Routed(request) => self.placed(route::decide(self.hive.shop(), request).await?),
+        }
+    }
+
+    fn placed(&self, decided: Decided) -> Result<Placed> {
+        if self.single.is_some() {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                "a task that is routed cannot be the only one of its agent",
+            )
+            .with("field", "single")
+            .with_hint("name the agent, or use an idempotency key"));
+        }
+        Ok(Placed {
+            new: self.check(&decided.route.agent)?,
+            decided: Some(decided),
+        })
+    }
+
+    fn check(&self, agent: &str) -> Result<NewTask> {
         let input = match &self.input {
             Ok(input) => input,
             Err(error) => {
-                return Err(error
-                    .echo()
-                    .with("agent", format!("{:.100}", self.agent.escape_debug())));
+                return Err(error.echo().with("agent", format!("{:.100}", agent.escape_debug())));
             }
         };
-        self.hive.shop().registry.check(&self.agent, input)?;
+        let registry = &self.hive.shop().registry;
+        match (&self.whom, registry.get(agent)) {
+            // Its type is known to the processes that have it.
+            (Whom::Routed(_), None) => {}
+            (Whom::Routed(_), Some(_)) | (Whom::Agent(_), _) => registry.check(agent, input)?,
+        }
         check_token("tenant", &self.tenant)?;
         check_key("idempotency_key", self.key.as_deref())?;
         check_key("single", self.single.as_ref().map(|single| single.key.as_str()))?;
@@ -160,11 +208,31 @@ impl<T> Submit<T> {
             labels: self.labels.clone(),
             ..NewTask::new(
                 self.hive.shop().queue.ids.next(),
-                self.agent.clone(),
+                agent,
                 self.tenant.clone(),
                 input.clone(),
             )
         })
+    }
+}
+
+/// A task that knows its agent.
+#[derive(Clone, Debug)]
+struct Placed {
+    new: NewTask,
+    decided: Option<Decided>,
+}
+
+impl Placed {
+    fn named(new: NewTask) -> Self {
+        Self { new, decided: None }
+    }
+
+    fn submit(&self, tx: &mut Tx<'_>, shop: &Arc<Shop>) -> Result<submit::Submitted> {
+        match &self.decided {
+            Some(decided) => route::submit(tx, shop, &self.new, decided),
+            None => submit::submit(tx, &shop.queue, &self.new),
+        }
     }
 }
 
@@ -206,18 +274,23 @@ impl<T: 'static> IntoFuture for Submit<T> {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let (shop, new) = (self.hive.shop(), self.check()?);
-            let queue = shop.queue.clone();
+            let (shop, placed) = (self.hive.shop(), self.place().await.map_err(closed)?);
             // Before the task is there, so that nothing of it is missed.
-            let news = queue.wakeups.watch(new.id);
-            let new = Arc::new(new);
-            let submitted = certain(shop, || {
-                shop.queue.gathers.submissions.call(Arc::clone(&new), |all| {
-                    let (db, queue) = (shop.db.clone(), queue.clone());
-                    async move { queue::write_all(&db, all, move |tx, all| submit::submit_all(tx, &queue, all)).await }
+            let news = shop.queue.wakeups.watch(placed.new.id);
+            let submitted = if placed.decided.is_some() {
+                let submitting = Arc::clone(shop);
+                queue::write(&shop.db, move |tx| placed.submit(tx, &submitting)).await
+            } else {
+                let (queue, new) = (&shop.queue, Arc::new(placed.new));
+                certain(shop, || {
+                    queue.gathers.submissions.call(Arc::clone(&new), |all| {
+                        let (db, queue) = (shop.db.clone(), queue.clone());
+                        async move { queue::write_all(&db, all, move |tx, all| submit::submit_all(tx, &queue, all)).await }
+                    })
                 })
-            });
-            let submitted = submitted.await.map_err(closed)?;
+                .await
+            };
+            let submitted = submitted.map_err(closed)?;
             Ok(if submitted.new {
                 TaskHandle::submitted(submitted.id, Arc::clone(shop), news)
             } else {
@@ -240,19 +313,19 @@ pub(super) async fn submit_all<T: 'static>(hive: &Hive, tasks: Vec<Submit<T>>) -
     let shop = hive.shop();
     let mut new = Vec::with_capacity(tasks.len());
     for (place, task) in tasks.iter().enumerate() {
-        new.push(task.check().map_err(|error| error.with("place", place))?);
+        new.push(task.place().await.map_err(|error| closed(error).with("place", place))?);
     }
     // Before the tasks are there, so that nothing of them is missed.
-    let news: Vec<_> = new.iter().map(|new| shop.queue.wakeups.watch(new.id)).collect();
-    let new: Arc<[NewTask]> = new.into();
-    let submitted = certain(shop, || {
-        let (queue, new) = (shop.queue.clone(), Arc::clone(&new));
-        queue::write(&shop.db, move |tx| {
-            let outcomes = submit::submit_all(tx, &queue, &new)?.into_iter().enumerate();
-            outcomes
-                .map(|(place, outcome)| outcome.map_err(|error| error.with("place", place)))
-                .collect::<Result<Vec<_>>>()
-        })
+    let news: Vec<_> = new
+        .iter()
+        .map(|placed| shop.queue.wakeups.watch(placed.new.id))
+        .collect();
+    let submitting = Arc::clone(shop);
+    let submitted = queue::write(&shop.db, move |tx| {
+        let outcomes = all(tx, &submitting, &new)?.into_iter().enumerate();
+        outcomes
+            .map(|(place, outcome)| outcome.map_err(|error| error.with("place", place)))
+            .collect::<Result<Vec<_>>>()
     })
     .await
     .map_err(closed)?;
@@ -266,7 +339,7 @@ pub(super) async fn submit_all<T: 'static>(hive: &Hive, tasks: Vec<Submit<T>>) -
     Ok(submitted.into_iter().zip(news).map(handle).collect())
 }
 
-/// Asks again when nobody knows whether the tasks were written: they have their ids, so they are there once.
+/// Asks again when nobody knows whether the task was written: it has its id, so it is there once.
 async fn certain<T, F: Future<Output = Result<T>>>(shop: &Shop, submit: impl Fn() -> F) -> Result<T> {
     let mut wait = limits::UNSURE_WAIT;
     loop {
@@ -278,6 +351,15 @@ async fn certain<T, F: Future<Output = Result<T>>>(shop: &Shop, submit: impl Fn(
             answer => return answer,
         }
     }
+}
+
+/// Those that were named as a set, the others each with its decision.
+fn all(tx: &mut Tx<'_>, shop: &Arc<Shop>, placed: &[Placed]) -> Result<Vec<Result<submit::Submitted>>> {
+    if placed.iter().any(|one| one.decided.is_some()) {
+        return placed.iter().map(|one| one.submit(tx, shop).map(Ok)).collect();
+    }
+    let named: Vec<NewTask> = placed.iter().map(|one| one.new.clone()).collect();
+    submit::submit_all(tx, &shop.queue, &named)
 }
 
 /// A closed database says little to whoever submits.
@@ -292,7 +374,7 @@ fn closed(error: Error) -> Error {
 impl<T> fmt::Debug for Submit<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Submit")
-            .field("agent", &self.agent)
+            .field("whom", &self.whom)
             .field("priority", &self.priority)
             .finish_non_exhaustive()
     }

@@ -221,11 +221,12 @@ pub(crate) fn forget(tx: &mut Tx<'_>, before: Timestamp, limit: u64) -> Result<u
 }
 
 /// The tables that hold what belongs to a task.
-const DEPENDENTS: [&str; 6] = [
+const DEPENDENTS: [&str; 7] = [
     "task_body",
     "task_output",
     "task_note",
     "task_label",
     "journal",
     "inbox",
+    "task_route",
 ];

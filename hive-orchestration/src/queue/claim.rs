@@ -22,6 +22,8 @@ pub(crate) struct Claimed {
     pub(crate) task: TaskRef,
     pub(crate) depth: u32,
     pub(crate) input: Payload,
+    /// How long it was ready.
+    pub(crate) waited: Duration,
 }
 
 /// What a claimant can take.
@@ -51,6 +53,7 @@ pub(crate) struct Claims {
 struct Candidate {
     task: TaskRef,
     depth: u32,
+    since: Timestamp,
 }
 
 /// Fires what has fallen due, then claims what is ready, as [`pick`] decides. Tasks of agents that are not named stay where they
@@ -209,10 +212,8 @@ impl Front {
     /// Takes in a row; those of one lane come one after another.
     fn add(&mut self, agent: usize, priority: i64, row: &Row<'_>) -> Result<()> {
         let task = super::task_ref(row)?;
-        let head = Head {
-            seq: task.seq,
-            since: row.get(9)?,
-        };
+        let since = row.get(9)?;
+        let head = Head { seq: task.seq, since };
         match self.lanes.last_mut() {
             Some(lane) if lane.agent == agent && lane.tenant == task.tenant && lane.priority == priority => {
                 lane.heads.push_back(head);
@@ -225,7 +226,7 @@ impl Front {
             }),
         }
         let depth = row.get(8)?;
-        self.candidates.insert(task.seq, Candidate { task, depth });
+        self.candidates.insert(task.seq, Candidate { task, depth, since });
         Ok(())
     }
 }
@@ -290,7 +291,8 @@ fn take(
     }
     let (mut claimed, mut events) = (Vec::with_capacity(taken.len()), Vec::with_capacity(taken.len()));
     for seq in chosen {
-        let Some(((attempt, input), Candidate { mut task, depth })) = taken.remove(seq).zip(candidates.remove(seq))
+        let Some(((attempt, input), Candidate { mut task, depth, since })) =
+            taken.remove(seq).zip(candidates.remove(seq))
         else {
             continue;
         };
@@ -307,6 +309,7 @@ fn take(
             task,
             depth,
             input,
+            waited: now.since(since),
         });
     }
     emit::all(tx, queue, events)?;

@@ -163,6 +163,8 @@ pub(super) fn dead(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef, failure: &Fai
         code: failure.kind().code().to_owned(),
         message: failure.message().to_owned(),
     };
+    let (wakeups, agent) = (std::sync::Arc::clone(&queue.wakeups), task.agent.clone());
+    tx.on_commit(move || wakeups.died(agent));
     emit(tx, queue, task, &data)
 }
 

@@ -1,5 +1,7 @@
 //! The tables of tasks. Columns that every transition touches are apart from the bodies, which are written once.
 
+pub(crate) mod agents;
+
 use hive_core::db::Migration;
 
 /// This crate's first step.

@@ -23,6 +23,7 @@ use crate::patience::Patience;
 use crate::queue::claim::Claimed;
 use crate::queue::finish::{Finished, How};
 use crate::queue::wait::{self, NewWait};
+use crate::registry::Ended;
 use crate::wake::Wakeups;
 
 /// How a run ended, as far as the agent's code goes.
@@ -44,14 +45,19 @@ pub(super) async fn run(shop: Arc<Shop>, claimed: Claimed, permit: OwnedSemaphor
     };
     // Invariant: only tasks of known agents are claimed.
     let agent = shop.registry.get(&task.agent).cloned()?;
+    let meter = shop.meters.start(agent.name(), claimed.waited);
     // All of it, because destructors of the agent's may panic too, wherever its future is dropped.
     let end = match contained(attempt(&shop, &agent, claimed, permit)).await {
         Ok(end) => end,
         Err(failure) => End::Failure(failure),
     };
     let how = match end {
-        End::Output(output) => How::Output(output),
+        End::Output(output) => {
+            meter.ended(Ended::Succeeded);
+            How::Output(output)
+        }
         End::Failure(failure) => {
+            meter.ended(Ended::Failed);
             // The agent's code once more.
             match catch_unwind(AssertUnwindSafe(|| agent.retry())) {
                 Ok(policy) => How::Failure(failure, policy),

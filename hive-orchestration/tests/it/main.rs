@@ -6,6 +6,7 @@
     reason = "a test stops at the first surprise"
 )]
 
+mod agents;
 #[cfg(unix)]
 mod autoscale;
 mod bad_input;
@@ -124,6 +125,18 @@ cases! {
         tasks_are_listed_and_cancelled_by_what_is_asked,
         what_is_dead_comes_back_and_goes_on_where_it_stood,
         a_deadline_ends_whatever_goes_on,
+    }
+    agents {
+        a_task_goes_to_whoever_can_do_it_and_the_reasons_stand_beside_it,
+        when_nobody_can_have_a_task_nothing_is_written,
+        an_idempotency_key_holds_whoever_is_chosen,
+        a_hundred_at_once_with_one_key_are_one_task,
+        what_is_submitted_between_two_heartbeats_is_shared_out,
+        a_routed_task_of_a_transaction_that_is_rolled_back_never_was,
+        an_agent_of_another_time_is_remembered,
+        what_agents_do_is_counted,
+        routers_of_ones_own_and_chains,
+        a_task_whose_agent_stays_away_goes_to_another,
     }
     trouble {
         settings_that_panic_end_the_task,
