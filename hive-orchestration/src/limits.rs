@@ -99,6 +99,10 @@ pub const SUBMIT_GATHERED: usize = 512;
 /// Steps' outputs, or KiB of them, that go into one transaction.
 pub const RECORD_GATHERED: usize = 512;
 
+/// How long a process waits, for each task that is watched in it, before it looks what others did to those: two milliseconds for a
+/// hundred.
+pub const WATCH_PAUSE: Duration = Duration::from_micros(20);
+
 /// How long a submission waits before it asks again when the connection was lost during its commit: twice as long each time.
 pub const UNSURE_WAIT: Duration = Duration::from_millis(50);
 

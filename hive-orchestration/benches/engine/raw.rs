@@ -24,6 +24,7 @@ const TABLES: &str = "
         claimed_at INTEGER, finished_at INTEGER) STRICT;
     CREATE INDEX task_ready ON task (agent, tenant, priority DESC, seq) WHERE state = 1;
     CREATE INDEX task_running ON task (epoch) WHERE state = 2;
+    CREATE INDEX task_ended ON task (finished_at) WHERE state > 3;
     CREATE TABLE task_body (task INTEGER PRIMARY KEY, input BLOB NOT NULL) STRICT;
     CREATE TABLE task_output (task INTEGER PRIMARY KEY, output BLOB NOT NULL) STRICT;
     CREATE TABLE event (

@@ -36,14 +36,11 @@ pub(crate) fn list(db: &Snapshot<'_>, query: &TaskQuery) -> Result<TaskPage> {
     } else {
         upper.saturating_sub(limits::TASKS_LOOK).max(0)
     };
-    let mut sql = String::from(
-        "SELECT task.seq, id, root, agent, tenant, state, priority, attempt, failures, created_at, claimed_at, finished_at
-         FROM task",
-    );
+    let mut join = "";
     let mut params: Vec<&dyn ToValue> = vec![&upper, &lower];
     let mut conditions = vec!["task.seq < ?1 AND task.seq >= ?2".to_owned()];
     if let Some((name, value)) = &query.label {
-        sql.push_str(" JOIN task_label ON task_label.task = task.seq");
+        join = "JOIN task_label ON task_label.task = task.seq";
         params.extend::<[&dyn ToValue; 2]>([name, value]);
         conditions.push(format!(
             "task_label.name = ?{} AND task_label.value = ?{}",
@@ -72,11 +69,12 @@ pub(crate) fn list(db: &Snapshot<'_>, query: &TaskQuery) -> Result<TaskPage> {
     }
     let rows = (limit as u64).saturating_add(1);
     params.push(&rows);
-    sql.push_str(&format!(
-        " WHERE {} ORDER BY task.seq DESC LIMIT ?{}",
+    let sql = format!(
+        "SELECT task.seq, id, root, agent, tenant, state, priority, attempt, failures, created_at, claimed_at, finished_at
+         FROM task {join} WHERE {} ORDER BY task.seq DESC LIMIT ?{}",
         conditions.join(" AND "),
         params.len()
-    ));
+    );
     let mut found = db.query(&sql, &params, summary)?;
     let next = if found.len() > limit {
         found.truncate(limit);

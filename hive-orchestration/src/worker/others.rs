@@ -142,6 +142,9 @@ async fn tasks(shop: &Shop) {
     loop {
         hear(&mut wakes).await;
         let watched = shop.queue.wakeups.watched();
+        // A crowd is looked after less often: each look is at all of them.
+        let pause = limits::WATCH_PAUSE.saturating_mul(u32::try_from(watched.len()).unwrap_or(u32::MAX));
+        shop.queue.clock.sleep(pause.min(limits::DISPATCH_TICK)).await;
         let wanted: HashSet<&TaskId> = watched.iter().collect();
         known.retain(|id, _| wanted.contains(id));
         for some in watched.chunks(limits::CLAIM_BATCH) {
