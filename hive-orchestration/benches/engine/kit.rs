@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 pub(crate) const TASKS: usize = 16_000;
 pub(crate) const BATCH: usize = 100;
-pub(crate) const CALLERS: usize = 8;
+pub(crate) const CALLERS: usize = 16;
 
 pub(crate) fn noop(builder: Builder) -> Builder {
     builder.agent(agent_fn("noop", async |_: Context, n: usize| Ok::<_, Failure>(n)))

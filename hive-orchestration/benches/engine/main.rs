@@ -6,7 +6,7 @@
 //! `HIVE_BENCH_ROUNDS` sets how many there are, `HIVE_BENCH_ONLY` keeps to the parts whose name holds it (`start`, `sqlite`,
 //! `postgres`, `claim`, `wake`, `recover`, `steps`, `crowd`, `idle`).
 //!
-//! - `engine.<engine>.noop_tasks_per_s`: tasks that do nothing, submitted a hundred at a time by eight callers and run to their
+//! - `engine.<engine>.noop_tasks_per_s`: tasks that do nothing, submitted a hundred at a time by sixteen callers and run to their
 //!   acknowledged ends; `…_per_s.closed` by 100 callers one at a time. `raw.<engine>.noop_tasks_per_s` is the bare loop: the same
 //!   rows of tasks, inputs, outputs and events in the same tables, without types, scheduling or handlers;
 //!   `engine.<engine>.raw_ratio` the engine to that. `bare.<engine>.jobs_per_s` is the least that a queue can do: one narrow table,

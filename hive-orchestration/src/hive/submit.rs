@@ -198,7 +198,7 @@ impl<T> Submit<T> {
         check_key("single", self.single.as_ref().map(|single| single.key.as_str()))?;
         check_key("correlation", self.correlation.as_deref())?;
         check_labels(&self.labels)?;
-        Ok(NewTask {
+        let mut new = NewTask {
             priority: self.priority,
             start: self.start,
             within: self.within,
@@ -212,7 +212,9 @@ impl<T> Submit<T> {
                 self.tenant.clone(),
                 input.clone(),
             )
-        })
+        };
+        new.prepare()?;
+        Ok(new)
     }
 }
 

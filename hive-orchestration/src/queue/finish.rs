@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use hive_bus::NewEvent;
 use hive_core::clock::Timestamp;
 use hive_core::db::{Cell, Dialect, Kind, Set, Tx};
 use hive_core::payload::Payload;
@@ -23,11 +24,19 @@ pub(crate) struct Finished {
 
 #[derive(Clone, Debug)]
 pub(crate) enum How {
-    Output(Payload),
+    /// With the event that tells of it, made before others wait for the transaction.
+    Output(Payload, Box<NewEvent>),
     /// By this policy there may be another attempt.
     Failure(Failure, RetryPolicy),
     /// Handed back unharmed, at shutdown: neither a failure nor a crash.
     Released,
+}
+
+impl How {
+    /// The end of a task that succeeded.
+    pub(crate) fn output(task: &TaskRef, output: Payload) -> Result<Self> {
+        Ok(Self::Output(output, Box::new(emit::succeeded(task)?)))
+    }
 }
 
 static OUTPUTS: Set = Set::insert("task_output", &[("task", Kind::Int), ("output", Kind::Blob)]);
@@ -41,11 +50,11 @@ pub(crate) fn finish_all(tx: &mut Tx<'_>, queue: &Queue, ends: &[Finished]) -> R
     let parents = ends.iter().filter_map(|end| end.task.parent);
     lock(tx, parents.chain(ends.iter().map(|end| end.lease.task)))?;
     let now = tx.now()?;
-    let outputs = || ends.iter().filter(|end| matches!(end.how, How::Output(_)));
+    let outputs = || ends.iter().filter(|end| matches!(end.how, How::Output(..)));
     let mut lost = complete_all(tx, queue, outputs(), now)?;
     for Finished { lease, task, how } in ends {
         let written = match how {
-            How::Output(_) => continue,
+            How::Output(..) => continue,
             How::Failure(failure, policy) => fail(tx, queue, *lease, task, failure, policy),
             How::Released => release(tx, queue, *lease, task),
         };
@@ -72,11 +81,11 @@ fn complete_all<'a>(
     let (mut outputs, mut events) = (Vec::with_capacity(ends.len()), Vec::with_capacity(ends.len()));
     let mut told = Vec::with_capacity(ends.len());
     for Finished { lease, task, how } in &ends {
-        if let How::Output(output) = how
+        if let How::Output(output, event) = how
             && accepted.contains_key(&lease.task)
         {
             outputs.push([Cell::Int(lease.task), Cell::of(output)]);
-            events.push(emit::succeeded(task)?);
+            events.push((**event).clone());
             told.push((task.id, output.clone()));
         }
     }

@@ -4,6 +4,7 @@ use std::borrow::Borrow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hive_bus::NewEvent;
 use hive_core::clock::Timestamp;
 use hive_core::db::{Cell, Kind, Set, Tx};
 use hive_core::id::TaskId;
@@ -33,6 +34,8 @@ pub(crate) struct NewTask {
     pub(crate) single: Option<Single>,
     pub(crate) correlation: Option<String>,
     pub(crate) labels: Vec<(String, String)>,
+    /// The event of its submission, where that was made beforehand.
+    pub(crate) event: Option<NewEvent>,
 }
 
 /// When a task may start.
@@ -66,6 +69,29 @@ impl NewTask {
             single: None,
             correlation: None,
             labels: Vec::new(),
+            event: None,
+        }
+    }
+
+    /// Makes what can be made outside of the transaction, where others would wait for it.
+    pub(crate) fn prepare(&mut self) -> Result<()> {
+        if self.start == Start::AtOnce {
+            self.event = Some(emit::submitted(&self.told(0, None), None, None)?);
+        }
+        Ok(())
+    }
+
+    /// The task as its events tell of it.
+    fn told(&self, seq: i64, parent: Option<Parent<'_>>) -> TaskRef {
+        TaskRef {
+            seq,
+            id: self.id,
+            root: parent.map_or(self.id, |parent| parent.root),
+            agent: self.agent.clone(),
+            tenant: self.tenant.clone(),
+            attempt: 0,
+            parent: parent.map(|parent| parent.seq),
+            correlation: correlation(self, parent).map(str::to_owned),
         }
     }
 
@@ -268,21 +294,16 @@ fn insert(
         for (name, value) in &new.labels {
             labels.push([Cell::Int(seq), Cell::of(name), Cell::of(value)]);
         }
-        let task = TaskRef {
-            seq,
-            id: new.id,
-            root: parent.map_or(new.id, |parent| parent.root),
-            agent: new.agent.clone(),
-            tenant: new.tenant.clone(),
-            attempt: 0,
-            parent: parent.map(|parent| parent.seq),
-            correlation: correlation(new, *parent).map(str::to_owned),
-        };
-        let not_before = match new.start {
-            Start::AtOnce => None,
-            Start::After(_) | Start::At(_) => Some(begins(new, now)),
-        };
-        events.push(emit::submitted(&task, parent.map(|parent| parent.id), not_before)?);
+        events.push(match (&new.event, parent) {
+            (Some(event), None) => event.clone(),
+            _ => {
+                let not_before = match new.start {
+                    Start::AtOnce => None,
+                    Start::After(_) | Start::At(_) => Some(begins(new, now)),
+                };
+                emit::submitted(&new.told(seq, *parent), parent.map(|parent| parent.id), not_before)?
+            }
+        });
         // A later task matters to the dispatcher too: it may be the next to fall due.
         wake |= !parent.is_some_and(|parent| parent.held);
     }

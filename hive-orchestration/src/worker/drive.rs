@@ -54,7 +54,10 @@ pub(super) async fn run(shop: Arc<Shop>, claimed: Claimed, permit: OwnedSemaphor
     let how = match end {
         End::Output(output) => {
             meter.ended(Ended::Succeeded);
-            How::Output(output)
+            match How::output(&task, output) {
+                Ok(how) => how,
+                Err(error) => How::Failure(error.into(), RetryPolicy::none()),
+            }
         }
         End::Failure(failure) => {
             meter.ended(Ended::Failed);

@@ -212,7 +212,7 @@ impl Rounds {
                 self.ends.push(end);
                 return Err(error);
             }
-            let How::Output(_) = end.how else {
+            let How::Output(..) = end.how else {
                 tracing::error!(%error, task = %end.task.id, "the end of a run cannot be written down; it is recovered at the next open");
                 continue;
             };

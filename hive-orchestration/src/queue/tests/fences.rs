@@ -60,7 +60,7 @@ const VERBS: [(&str, Verb); 15] = [
         cancel::siblings(tx, queue, lease, "call:rest#1")
     }),
     ("complete", |tx, queue, lease, task| {
-        finish(tx, queue, lease, task, How::Output(value()))
+        finish(tx, queue, lease, task, How::output(task, value())?)
     }),
     ("fail and try again", |tx, queue, lease, task| {
         let how = How::Failure(Failure::retryable("no"), RetryPolicy::exponential(9));
