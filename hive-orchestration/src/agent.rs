@@ -113,6 +113,7 @@ pub(crate) trait Erased: Send + Sync {
 }
 
 impl AnyAgent {
+    #[cfg(all(feature = "process", unix))]
     pub(crate) fn erased(inner: impl Erased + 'static) -> Self {
         Self::new(inner, Profile::default())
     }

@@ -33,7 +33,7 @@
 
 mod driver;
 mod policy;
-#[cfg(unix)]
+#[cfg(all(feature = "process", unix))]
 mod processes;
 mod simulate;
 
@@ -42,6 +42,6 @@ mod tests;
 
 pub use self::driver::{Driver, Load, Meter, Workers};
 pub use self::policy::{Decision, Observation, Policy, Reason, State, decide};
-#[cfg(unix)]
+#[cfg(all(feature = "process", unix))]
 pub use self::processes::WorkerProcesses;
 pub use self::simulate::{Outcome, Phase, Sample, Scenario};

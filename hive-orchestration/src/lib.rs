@@ -57,6 +57,7 @@
 //!
 //! # Features
 //!
+//! - `process`: `process`, agents that are programs in any language, and `autoscale::WorkerProcesses` (on Unix).
 //! - `postgres`: [`Hive::on`] a PostgreSQL server, with several processes.
 //! - `claude`: the Claude command line as a model, `core::model::claude`.
 //! - `tzdata`: a time zone database of its own, for [schedules](schedule) on machines that have none.
@@ -66,8 +67,7 @@
 //! [`core`] (database, clock, models), [`bus`] (events) and [`errors`] are the crates below, re-exported; [`limits`] holds
 //! every bound with its reason, [`settings`] what an operator may set. [`task`] describes what can be asked of a task,
 //! [`registry`] who is there, [`router`] who gets a task that is not meant for one agent by name, [`schedule`] when tasks are
-//! submitted by themselves, [`builders`] what `Hive::open` and its kin return. [`process`] makes agents of programs in any
-//! language (on Unix); [`autoscale`] decides how many workers the load needs, and sees to it that there are.
+//! submitted by themselves, [`builders`] what `Hive::open` and its kin return. [`autoscale`] decides how many workers the load needs, and sees to it that there are.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -81,7 +81,7 @@ mod queue;
 mod context;
 mod agent;
 mod call;
-#[cfg(unix)]
+#[cfg(all(feature = "process", unix))]
 pub mod process;
 pub mod autoscale;
 pub mod registry;

@@ -154,6 +154,10 @@ pub struct Set {
 struct Returning {
     /// The column by which a row is known again.
     identity: &'static str,
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(dead_code, reason = "SQLite remembers the key that it gave by itself")
+    )]
     key: &'static str,
 }
 
@@ -249,6 +253,7 @@ impl Set {
         self.telling().ok()
     }
 
+    #[cfg(feature = "postgres")]
     fn told(&self) -> Option<Returning> {
         self.telling().ok().and(self.returning)
     }

@@ -7,7 +7,7 @@
 )]
 
 mod agents;
-#[cfg(unix)]
+#[cfg(all(feature = "process", unix))]
 mod autoscale;
 mod bad_input;
 mod chaos;
@@ -19,7 +19,7 @@ mod engine;
 mod kill;
 mod kit;
 mod many;
-#[cfg(unix)]
+#[cfg(all(feature = "process", unix))]
 mod process;
 mod program;
 mod promptness;
