@@ -154,10 +154,6 @@ pub struct Set {
 struct Returning {
     /// The column by which a row is known again.
     identity: &'static str,
-    #[cfg_attr(
-        not(feature = "postgres"),
-        expect(dead_code, reason = "SQLite remembers the key that it gave by itself")
-    )]
     key: &'static str,
 }
 
@@ -276,6 +272,9 @@ impl Set {
             let leaves_out = |clause: &str| clause.trim_end().to_ascii_uppercase().ends_with("NOTHING");
             if !self.conflict.is_none_or(leaves_out) {
                 return Err("its conflict clause updates rows");
+            }
+            if self.columns.iter().any(|(name, _)| *name == returning.key) {
+                return Err("its key is one of its own columns, and not given by the table");
             }
             let columns = self.columns.iter();
             columns

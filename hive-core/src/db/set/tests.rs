@@ -17,8 +17,17 @@ fn a_set_is_one_statement_for_a_row() {
     assert_eq!(PLAIN.row_sql(), "INSERT INTO \"odd name\" (a, b) VALUES (?1, ?2)");
     assert_eq!(
         TOLD.row_sql(),
-        "INSERT INTO note (id, n) VALUES (?1, ?2) ON CONFLICT (id) do nothing  RETURNING sequence"
+        "INSERT INTO note (id, n) VALUES (?1, ?2) ON CONFLICT (id) do nothing "
     );
+}
+
+#[test]
+fn a_key_that_is_given_is_none_that_the_table_tells() {
+    static OWN: Set = Set::insert("note", &[("id", Kind::Text), ("n", Kind::Int)]).returning("id", "n");
+    let refused = OWN.check_telling().unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::InvalidInput);
+    assert!(refused.field("reason").unwrap().contains("own columns"), "{refused}");
+    TOLD.check_telling().unwrap();
 }
 
 #[cfg(feature = "postgres")]
