@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use hive_bus::Bus;
 use hive_core::clock::{Clock, SystemClock};
-use hive_core::db::{Db, Options};
+use hive_core::db::Db;
 use hive_core::id::IdSource;
 use hive_core::payload::Payload;
 use hive_core::rng::{Rng, SeededRng};
-use tempfile::TempDir;
+use hive_core::testing::TestDb;
 
 use super::claim::{Claimed, Room};
 use super::pick::Turns;
@@ -23,13 +23,17 @@ use crate::tables;
 struct Bench {
     db: Db,
     queue: Queue,
-    _dir: TempDir,
+    _place: TestDb,
 }
 
 impl Bench {
     async fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let options = Options::file(dir.path().join("hive.db"))
+        Self::on(TestDb::sqlite()).await
+    }
+
+    async fn on(place: TestDb) -> Self {
+        let options = place
+            .options()
             .migrations(&hive_bus::MIGRATIONS)
             .migrations(&tables::MIGRATIONS);
         let db = Db::open(options).await.unwrap();
@@ -44,7 +48,11 @@ impl Bench {
             let epoch = super::write(&db, move |tx| recover::begin_epoch(tx, &opening)).await;
             queue.enter(epoch.unwrap());
         }
-        Self { db, queue, _dir: dir }
+        Self {
+            db,
+            queue,
+            _place: place,
+        }
     }
 
     /// A task that runs, for the third time.
