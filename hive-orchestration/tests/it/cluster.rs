@@ -3,6 +3,7 @@
 //!
 //! The test binary starts itself again as the workers. The book is a file that all of them append to.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -93,8 +94,9 @@ impl SharedBook {
     }
 
     fn count(&self, key: &str) -> u32 {
-        let done = Line::Done(key.to_owned());
-        u32::try_from(lines(&self.path).into_iter().filter(|line| *line == done).count()).unwrap()
+        let done = format!("+ {key}");
+        let text = fs::read_to_string(&self.path).unwrap_or_default();
+        u32::try_from(text.lines().filter(|line| *line == done).count()).unwrap()
     }
 }
 
@@ -118,11 +120,10 @@ impl Book for Life {
     fn done(&self, key: &str) -> Option<u32> {
         self.book.pulse.beat();
         let times = self.book.count(key) + 1;
-        // A run that stood still has been taken over: the world pays no attention to it. It goes on all the same, so that it
-        // tries to tell the database.
-        if self.since_ms >= self.book.pulse.back_ms.load(Ordering::SeqCst) {
-            self.book.append('+', key);
-        }
+        // A run that stood still has been taken over, most likely: then the world pays no attention to it. It goes on all the same,
+        // so that it tries to tell the database.
+        let stood_still = self.since_ms < self.book.pulse.back_ms.load(Ordering::SeqCst);
+        self.book.append(if stood_still { '?' } else { '+' }, key);
         Some(times)
     }
 
@@ -137,16 +138,24 @@ impl Book for Life {
 
 fn lines(path: &Path) -> Vec<Line> {
     let text = fs::read_to_string(path).unwrap_or_default();
-    let read = |line: &str| match line.split_once(' ') {
-        Some(("+", key)) => Line::Done(key.to_owned()),
-        Some(("=", key)) => Line::Confirmed(key.to_owned()),
+    // The last line of a process that was killed may be cut short, and is then not ended.
+    let told: Vec<(&str, &str)> = text
+        .split_inclusive('\n')
+        .filter_map(|line| line.strip_suffix('\n')?.split_once(' '))
+        .collect();
+    let done: BTreeSet<&str> = told
+        .iter()
+        .filter(|(sign, _)| *sign == "+")
+        .map(|(_, key)| *key)
+        .collect();
+    let read = |(sign, key): &(&str, &str)| match *sign {
+        "+" => Some(Line::Done((*key).to_owned())),
+        "=" => Some(Line::Confirmed((*key).to_owned())),
+        // What a run did that had stood still counts if nobody had taken it over, and so nobody did it again.
+        "?" => (!done.contains(key)).then(|| Line::Done((*key).to_owned())),
         other => panic!("{other:?}"),
     };
-    // The last line of a process that was killed may be cut short, and is then not ended.
-    text.split_inclusive('\n')
-        .filter(|line| line.ends_with('\n'))
-        .map(|line| read(line.trim_end()))
-        .collect()
+    told.iter().filter_map(read).collect()
 }
 
 fn open(url: &str, book: Arc<dyn Book>) -> Builder {
