@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hive_bus::Bus;
-use hive_core::clock::{Clock, SystemClock, Timestamp};
+use hive_core::clock::{Clock, SystemClock};
 use hive_core::db::{self, Db, Migrations};
 use hive_core::id::{IdSource, TaskId};
 use hive_core::lease;
@@ -422,13 +422,8 @@ impl Hive {
         let mut forgotten = 0;
         loop {
             let batch = queue::write(&self.inner.shop.db, move |tx| {
-                let now = tx.now()?.as_micros();
-                let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
-                admin::forget(
-                    tx,
-                    Timestamp::from_micros(now.saturating_sub(age)),
-                    limits::FORGET_BATCH,
-                )
+                let before = tx.now()? - age;
+                admin::forget(tx, before, limits::FORGET_BATCH)
             })
             .await?;
             forgotten += batch;

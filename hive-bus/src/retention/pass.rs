@@ -2,7 +2,6 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Duration;
 
 use hive_core::clock::Timestamp;
 use hive_core::db::{Snapshot, Tx, Write};
@@ -95,7 +94,7 @@ impl Plan {
         let mut reaches = vec![Reach::default(); policy.rules.len()];
         for (reach, rule) in reaches.iter_mut().zip(&policy.rules) {
             if let Some(age) = rule.age {
-                let cut = before(now, age);
+                let cut = now - age;
                 reach.aged = Some((database.before(cut).await?, cut));
             }
         }
@@ -265,9 +264,4 @@ fn known(states: Vec<(String, Vec<u8>)>) -> Result<Vec<Known>> {
         Ok(Known { consumer, state })
     };
     states.into_iter().map(one).collect()
-}
-
-fn before(now: Timestamp, age: Duration) -> Timestamp {
-    let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
-    Timestamp::from_micros(now.as_micros().saturating_sub(age))
 }

@@ -1,6 +1,6 @@
 //! Runs end: with an output, with a failure, or handed back.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use hive_bus::NewEvent;
 use hive_core::clock::Timestamp;
@@ -50,8 +50,8 @@ pub(crate) fn finish_all(tx: &mut Tx<'_>, queue: &Queue, ends: &[Finished]) -> R
     let parents = ends.iter().filter_map(|end| end.task.parent);
     lock(tx, parents.chain(ends.iter().map(|end| end.lease.task)))?;
     let now = tx.now()?;
-    let outputs = || ends.iter().filter(|end| matches!(end.how, How::Output(..)));
-    let mut lost = complete_all(tx, queue, outputs(), now)?;
+    let outputs: Vec<&Finished> = ends.iter().filter(|end| matches!(end.how, How::Output(..))).collect();
+    let mut lost = complete_all(tx, queue, &outputs, now)?;
     for Finished { lease, task, how } in ends {
         let written = match how {
             How::Output(..) => continue,
@@ -67,22 +67,16 @@ pub(crate) fn finish_all(tx: &mut Tx<'_>, queue: &Queue, ends: &[Finished]) -> R
 }
 
 /// Ends tasks with their outputs. The caller has locked them and their parents.
-fn complete_all<'a>(
-    tx: &mut Tx<'_>,
-    queue: &Queue,
-    ends: impl Iterator<Item = &'a Finished>,
-    now: Timestamp,
-) -> Result<usize> {
-    let ends: Vec<&Finished> = ends.collect();
+fn complete_all(tx: &mut Tx<'_>, queue: &Queue, ends: &[&Finished], now: Timestamp) -> Result<usize> {
     if ends.is_empty() {
         return Ok(0);
     }
-    let accepted = succeed(tx, &ends, now)?;
+    let accepted = succeed(tx, ends, now)?;
     let (mut outputs, mut events) = (Vec::with_capacity(ends.len()), Vec::with_capacity(ends.len()));
     let mut told = Vec::with_capacity(ends.len());
-    for Finished { lease, task, how } in &ends {
+    for Finished { lease, task, how } in ends {
         if let How::Output(output, event) = how
-            && accepted.contains_key(&lease.task)
+            && accepted.contains(&lease.task)
         {
             outputs.push([Cell::Int(lease.task), Cell::of(output)]);
             events.push((**event).clone());
@@ -91,9 +85,9 @@ fn complete_all<'a>(
     }
     tx.insert_all(&OUTPUTS, &outputs)?;
     emit::all(tx, queue, events)?;
-    cancel::descendants(tx, queue, accepted.keys().copied())?;
-    for Finished { lease, task, .. } in &ends {
-        if accepted.contains_key(&lease.task) {
+    cancel::descendants(tx, queue, accepted.iter().copied())?;
+    for Finished { lease, task, .. } in ends {
+        if accepted.contains(&lease.task) {
             tell_caller(tx, queue, task, true)?;
         }
     }
@@ -108,8 +102,8 @@ fn complete_all<'a>(
 }
 
 /// Which of the leases still held, by their rows.
-fn succeed(tx: &mut Tx<'_>, ends: &[&Finished], now: Timestamp) -> Result<HashMap<i64, ()>> {
-    let mut accepted = HashMap::with_capacity(ends.len());
+fn succeed(tx: &mut Tx<'_>, ends: &[&Finished], now: Timestamp) -> Result<HashSet<i64>> {
+    let mut accepted = HashSet::with_capacity(ends.len());
     match tx.dialect() {
         Dialect::Postgres => {
             let epochs = ends.iter().map(|end| end.lease.epoch.cast_signed());
@@ -126,7 +120,7 @@ fn succeed(tx: &mut Tx<'_>, ends: &[&Finished], now: Timestamp) -> Result<HashMa
                     &now,
                 ],
                 |row| {
-                    accepted.insert(row.get(0)?, ());
+                    accepted.insert(row.get(0)?);
                     Ok(true)
                 },
             )?;
@@ -140,7 +134,7 @@ fn succeed(tx: &mut Tx<'_>, ends: &[&Finished], now: Timestamp) -> Result<HashMa
                     &[&task, &attempt, &epoch, &now],
                 )?;
                 if ended > 0 {
-                    accepted.insert(task, ());
+                    accepted.insert(task);
                 }
             }
         }

@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use hive_core::clock::Timestamp;
 use hive_core::db::{Dialect, Tx};
 use hive_errors::{ErrorKind, Failure, Result};
 
@@ -50,13 +49,9 @@ pub(crate) fn beat(tx: &mut Tx<'_>, queue: &Queue) -> Result<bool> {
 /// From this commit on whatever they write is refused, whether they are dead or only stood still.
 pub(crate) fn end_silent(tx: &mut Tx<'_>, silence: Duration) -> Result<usize> {
     let now = tx.now()?;
-    let since = Timestamp::from_micros(
-        now.as_micros()
-            .saturating_sub(i64::try_from(silence.as_micros()).unwrap_or(i64::MAX)),
-    );
     tx.execute(
         "UPDATE instance SET ended_at = ?2 WHERE ended_at IS NULL AND seen_at < ?1",
-        &[&since, &now],
+        &[&(now - silence), &now],
     )
 }
 
