@@ -196,6 +196,8 @@ impl Cache {
         // Those who asked the shared store before it had the new value must not keep the old one in memory.
         core.doom(&key).await;
         core.layers.keep(&key, bytes, ttl);
+        // Who looked into memory just before has found the old value: those who come now must not be told it.
+        core.doom(&key).await;
         Ok(())
     }
 
@@ -336,6 +338,8 @@ impl Core {
         // Those who asked the shared store before it was told must not keep what they got.
         self.doom(key).await;
         self.layers.memory.forget(key);
+        // Nor may those who come now be told by one who found it in memory until this moment.
+        self.doom(key).await;
         removed
     }
 

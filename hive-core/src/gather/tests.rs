@@ -22,10 +22,10 @@ fn a_crowd_shares_and_a_lone_caller_does_not_wait() {
         let rounds = Arc::new(AtomicUsize::new(0));
         let mut callers = JoinSet::new();
         for number in 0..50 {
-            let (gather, gate, rounds) = (Arc::clone(&gather), gate.clone(), Arc::clone(&rounds));
+            let (gather, gate, counter) = (Arc::clone(&gather), gate.clone(), Arc::clone(&rounds));
             callers.spawn(async move {
                 let work = |numbers: Vec<usize>| {
-                    let (mut gate, rounds) = (gate.clone(), Arc::clone(&rounds));
+                    let (mut gate, rounds) = (gate.clone(), Arc::clone(&counter));
                     async move {
                         rounds.fetch_add(1, Ordering::SeqCst);
                         gate.wait_for(|open| *open).await.unwrap();
@@ -34,6 +34,10 @@ fn a_crowd_shares_and_a_lone_caller_does_not_wait() {
                 };
                 assert_eq!(gather.call(number, work).await.unwrap(), number + 1);
             });
+            // The one that works took what was put down until then: only itself, so the others come after that.
+            while rounds.load(Ordering::SeqCst) == 0 {
+                tokio::task::yield_now().await;
+            }
         }
         while gather.waiting().len() < 49 {
             tokio::task::yield_now().await;
