@@ -84,6 +84,9 @@ pub const FINISH_BATCH: usize = 256;
 /// Lanes, of tenants and their keys, whose ready tasks of one agent are looked at for one claim. More of them take turns.
 pub const CLAIM_LANES: usize = 64;
 
+/// Bytes of the list of version ranges that a claim passes over.
+pub const CLAIM_REFUSED_BYTES: usize = 4_096;
+
 /// The longest time that a rate may be over: whoever counts by the month keeps accounts.
 pub const RATE_PERIOD_MAX: Duration = Duration::from_secs(31 * 24 * 3600);
 
@@ -97,7 +100,10 @@ pub const FLOW_LIMITS: usize = 1_000;
 pub const FLOW_IDLE: Duration = Duration::from_secs(60);
 
 /// So much of it at once; a claim does it beside its own work.
-pub const FLOW_SWEEP: u64 = 64;
+pub const FLOW_SWEEP: u64 = 256;
+
+/// One in so many claims does it, so that it is not felt.
+pub const FLOW_SWEEP_EVERY: u32 = 4;
 
 /// What has fallen due, of timers, delays and deadlines each, and is dealt with in one transaction; the rest follows at once.
 pub const DUE_BATCH: u64 = 1_000;

@@ -20,10 +20,11 @@ mod statistics;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use hive_core::payload::Payload;
 use hive_errors::{Error, ErrorKind, Result};
+use semver::Version;
 use tokio::task::JoinSet;
 
 pub use self::listing::{Listing, Query, Status};
@@ -67,6 +68,12 @@ impl Registry {
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.agents.keys().map(String::as_str)
+    }
+
+    /// Which version of each it has.
+    pub(crate) fn versions(&self) -> HashMap<String, Version> {
+        let version = |(name, declaration): (&String, &Declaration)| (name.clone(), declaration.version().clone());
+        self.declarations.iter().map(version).collect()
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &AnyAgent> {

@@ -21,7 +21,7 @@ const INSERT: &str = "INSERT INTO event (id, time, type, schema_version, source,
 
 pub(crate) fn run(runtime: &Runtime, figures: &mut Figures) -> Vec<(String, Bar)> {
     // A server of its own, with its syncs on.
-    let server = Postgres::start(PostgresOptions::default());
+    let server = Postgres::start(PostgresOptions::new().fsync(true));
     let address = server.database();
     let (db, bus) = runtime.block_on(open(address.clone()));
     let raw_address = server.database();

@@ -63,6 +63,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Writing> {
     set(&conn, DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     // No statement, however wrong, may write into SQLite's own tables or turn the log off.
     set(&conn, DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    settle_plans(&conn, path)?;
     conn.set_prepared_statement_cache_capacity(limits::DB_STATEMENTS);
     let guard = Guard::install(&mut conn)?;
     Ok(Writing {
@@ -158,9 +159,18 @@ pub(super) fn open_reader(path: &Path) -> Result<Reading> {
     pragma(&conn, "busy_timeout", "5000", "5000")?;
     pragma(&conn, "cache_size", "-2048", "-2048")?;
     pragma(&conn, "temp_store", "MEMORY", "2")?;
+    settle_plans(&conn, path)?;
     conn.set_prepared_statement_cache_capacity(limits::DB_STATEMENTS);
     let guard = Guard::install(&mut conn)?;
     Ok(Reading { conn, guard })
+}
+
+/// A plan goes by the statement and not by the values that are bound. Else a statement that a partial index might serve is planned
+/// anew with each value, which takes longer than the statement itself.
+fn settle_plans(conn: &Connection, path: &Path) -> Result<()> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
+        .map(drop)
+        .map_err(|e| at(e, path))
 }
 
 /// Folds the log into the file and closes it. Without it the next open does the same work.

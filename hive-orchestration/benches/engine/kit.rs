@@ -58,7 +58,11 @@ pub(crate) async fn limited(hive: &Hive, figures: &mut Figures, engine: &str, ta
             }
         }
         let name = format!("engine.{engine}.{name}");
-        figures.record(&name, batched_by(hive, tasks, |submit, n| submit.key(n.to_string())).await, "tasks/s");
+        figures.record(
+            &name,
+            batched_by(hive, tasks, |submit, n| submit.key(n.to_string())).await,
+            "tasks/s",
+        );
     }
     for subject in subjects {
         hive.unlimit(subject).await.unwrap();

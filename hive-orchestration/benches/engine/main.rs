@@ -38,6 +38,8 @@ mod kit;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod raw;
+#[cfg(feature = "postgres")]
+mod raw_server;
 mod sqlite;
 mod trial;
 

@@ -11,7 +11,10 @@ pub(crate) fn run(runtime: &Runtime, figures: &mut Figures) -> Vec<(String, Bar)
     let folder = tempfile::tempdir().unwrap();
     let made = kit::noop(Hive::open(folder.path().join("raw.db")));
     runtime.block_on(async { made.start().await.unwrap().shutdown().await.unwrap() });
-    for (name, telling) in [("raw.sqlite.noop_tasks_per_s", true), ("raw.sqlite.silent_tasks_per_s", false)] {
+    for (name, telling) in [
+        ("raw.sqlite.noop_tasks_per_s", true),
+        ("raw.sqlite.silent_tasks_per_s", false),
+    ] {
         figures.record(name, raw::tasks_per_s(folder.path(), TASKS, telling), "tasks/s");
     }
     figures.record(

@@ -184,7 +184,10 @@ impl<T> Submit<T> {
             .with_hint("name the agent, or use an idempotency key"));
         }
         Ok(Placed {
-            new: self.check(&decided.route.agent)?,
+            new: NewTask {
+                versions: decided.route.target.versions(),
+                ..self.check(&decided.route.agent)?
+            },
             decided: Some(decided),
         })
     }

@@ -10,11 +10,12 @@ use hive_core::clock::Timestamp;
 use hive_core::db::{Dialect, Snapshot, Tx};
 use hive_core::payload::Payload;
 use hive_errors::Result;
+use semver::Version;
 
 use self::front::look;
-use super::flow::uses::{Begun, Uses};
+use super::flow::uses::{self, Begun, Uses};
 use super::pick::{Turns, pick};
-use super::{Queue, TaskRef, emit, finish, flow, pause, wait};
+use super::{Queue, TaskRef, emit, finish, pause, wait};
 use crate::lease::{Lease, listed};
 use crate::limits;
 use crate::wake::RunSigns;
@@ -38,6 +39,8 @@ pub(crate) struct Room {
     pub(crate) total: usize,
     /// The agents it knows, and how many runs of each.
     pub(crate) agents: Vec<(String, usize)>,
+    /// Which version of them it has; where nothing is said, what is for certain versions is left to others.
+    pub(crate) versions: HashMap<String, Version>,
 }
 
 /// What one look at the queue brought.
@@ -65,7 +68,7 @@ struct Candidate {
 /// Fires what has fallen due, then claims what is ready, as [`pick`] decides. Tasks of agents that are not named stay where they
 /// are, for whoever knows them.
 pub(crate) fn claim(tx: &mut Tx<'_>, queue: &Queue, room: &Room, turns: &Turns) -> Result<Claims> {
-    let now = tx.now()?;
+    let now = pause::hold_rules(tx)?;
     let mut due = next_due(tx)?;
     if due.is_some_and(|due| due <= now) {
         fall_due(tx, queue, now)?;
@@ -79,9 +82,9 @@ pub(crate) fn claim(tx: &mut Tx<'_>, queue: &Queue, room: &Room, turns: &Turns) 
     if room.total > 0 {
         let (pauses, limits) = pause::rules(tx)?;
         queue.hold_runs(limits.hold_runs());
-        let mut uses = Uses::new(&limits, now);
-        let mut front = look(tx, room, &pauses, &limits, &mut uses, &mut claims.turns)?;
-        let chosen = pick(&mut front.lanes, &mut uses.gates, room.total, &mut claims.turns, now);
+        let mut open = Uses::new(&limits, now);
+        let mut front = look(tx, room, &pauses, &limits, &mut open, &mut claims.turns)?;
+        let chosen = pick(&mut front.lanes, &mut open.gates, room.total, &mut claims.turns, now);
         claims.more = !chosen.is_empty() && (chosen.len() == room.total || front.cut);
         claims.more |= front.goes_on(&chosen, &mut claims.turns);
         claims.tasks = take(tx, queue, &chosen, &front.candidates, now)?;
@@ -97,9 +100,11 @@ pub(crate) fn claim(tx: &mut Tx<'_>, queue: &Queue, room: &Room, turns: &Turns) 
                     uses: &candidate.uses,
                 })
             });
-            uses.settle(tx, &begun.collect::<Vec<_>>())?;
-            claims.due_in = claims.due_in.into_iter().chain(uses.next()).min();
-            flow::sweep(tx, now)?;
+            open.settle(tx, &begun.collect::<Vec<_>>())?;
+            claims.due_in = claims.due_in.into_iter().chain(open.next()).min();
+            if claims.turns.sweeps() {
+                uses::sweep(tx, now)?;
+            }
         }
     }
     Ok(claims)

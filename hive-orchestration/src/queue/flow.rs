@@ -13,11 +13,10 @@ pub(super) mod uses;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use hive_core::clock::Timestamp;
 use hive_core::db::{Row, Snapshot, Tx};
 use hive_errors::{Error, ErrorKind, Result};
 
-use super::Queue;
+use super::{Queue, pause};
 use crate::flow::{Limit, Limited, Rate, Subject, check};
 use crate::limits;
 
@@ -147,6 +146,7 @@ fn read(row: &Row<'_>) -> Result<(i64, String, Limit)> {
 /// Sets a limit, in place of the one that the subject had. Runs under way count from here on.
 pub(crate) fn limit(tx: &mut Tx<'_>, queue: &Queue, subject: &Subject, limit: &Limit) -> Result<()> {
     check(subject, limit)?;
+    pause::change_rules(tx)?;
     let (kind, name) = subject.columns();
     let others = tx.query_one(
         "SELECT count(*) FROM flow_limit WHERE NOT (kind = ?1 AND name = ?2)",
@@ -186,6 +186,7 @@ pub(crate) fn limit(tx: &mut Tx<'_>, queue: &Queue, subject: &Subject, limit: &L
 /// Takes a limit away; `false` when there was none.
 pub(crate) fn unlimit(tx: &mut Tx<'_>, queue: &Queue, subject: &Subject) -> Result<bool> {
     subject.check()?;
+    pause::change_rules(tx)?;
     let (kind, name) = subject.columns();
     let gone = tx.execute("DELETE FROM flow_limit WHERE kind = ?1 AND name = ?2", &[&kind, &name])?;
     // A wider one may count in its place.
@@ -254,9 +255,4 @@ impl Limits {
             .flatten()
             .find(|subject| self.set.contains_key(subject))
     }
-}
-
-/// Forgets what nobody uses any more: some of it, the longest unused first.
-pub(super) fn sweep(tx: &mut Tx<'_>, now: Timestamp) -> Result<()> {
-    uses::sweep(tx, now)
 }

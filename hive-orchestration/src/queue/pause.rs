@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use hive_core::db::{Snapshot, Tx};
+use hive_core::clock::Timestamp;
+use hive_core::db::{Dialect, Snapshot, Tx};
 use hive_errors::Result;
 
 use super::Queue;
@@ -39,8 +40,33 @@ pub(super) fn rules(db: &Snapshot<'_>) -> Result<(Pauses, Limits)> {
     Ok((pauses, limits))
 }
 
+/// The time, for a claim that begins: until its transaction has ended, what is paused or limited stays as it is.
+pub(super) fn hold_rules(tx: &Tx<'_>) -> Result<Timestamp> {
+    match tx.dialect() {
+        Dialect::Sqlite => tx.now(),
+        // With the question for the time, so that it costs no journey of its own.
+        Dialect::Postgres => tx.query_one(
+            "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT),
+                    CAST(pg_advisory_xact_lock_shared(1751742053, 2) AS TEXT)",
+            &[],
+            |row| row.get(0),
+        ),
+    }
+}
+
+/// Waits for the claims under way: those that come see what this transaction changes.
+pub(super) fn change_rules(tx: &Tx<'_>) -> Result<()> {
+    match tx.dialect() {
+        Dialect::Sqlite => Ok(()),
+        Dialect::Postgres => tx.query_one("SELECT CAST(pg_advisory_xact_lock(1751742053, 2) AS TEXT)", &[], |_| {
+            Ok(())
+        }),
+    }
+}
+
 /// From this commit on nothing of the scope is started; `false` when that was so already.
 pub(crate) fn pause(tx: &mut Tx<'_>, scope: &Scope) -> Result<bool> {
+    change_rules(tx)?;
     let (kind, name) = scope.columns();
     let now = tx.now()?;
     let paused = tx.execute(

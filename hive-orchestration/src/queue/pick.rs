@@ -76,6 +76,10 @@ pub(crate) struct Turns {
     keys: HashMap<String, Clocks>,
     /// Where the search for lanes goes on, by agent.
     pub(crate) places: HashMap<String, Place>,
+    /// Ranges of versions that an agent's own is not in, found on the way: `|^1||^2|`. A range has no `|` in it.
+    refused: HashMap<String, String>,
+    /// How many decisions there were since the last that swept.
+    unswept: u32,
 }
 
 /// How far a search through the lanes of an agent has come, when they are more than are looked at together.
@@ -188,6 +192,32 @@ impl Turns {
         self.places
             .get(agent)
             .map_or_else(Default::default, |place| place.after.clone())
+    }
+
+    /// Whether it is time to forget what limits no longer count.
+    pub(crate) fn sweeps(&mut self) -> bool {
+        self.unswept = (self.unswept + 1) % limits::FLOW_SWEEP_EVERY;
+        self.unswept == 0
+    }
+
+    /// What to pass over of an agent's tasks.
+    pub(crate) fn refused(&self, agent: &str) -> String {
+        self.refused.get(agent).cloned().unwrap_or_default()
+    }
+
+    /// Tasks for these versions are passed over from here on; `false` when they are already.
+    pub(crate) fn refuse(&mut self, agent: &str, versions: &str) -> bool {
+        let entry = format!("|{versions}|");
+        let known = self.refused.entry(agent.to_owned()).or_default();
+        if known.contains(&entry) {
+            return false;
+        }
+        if known.len() > limits::CLAIM_REFUSED_BYTES {
+            // Most of them are gone by now; those that are not are found again.
+            known.clear();
+        }
+        known.push_str(&entry);
+        true
     }
 
     /// The clocks of everybody in the lanes, and where each lane finds its own.

@@ -27,6 +27,7 @@ CREATE TABLE task (
     tenant      TEXT NOT NULL,
     agent       TEXT NOT NULL,
     flow_key    TEXT NOT NULL,
+    versions    TEXT NOT NULL DEFAULT '',
     root        BLOB NOT NULL,
     parent      INTEGER,
     correlation TEXT,

@@ -33,6 +33,8 @@ pub(crate) struct NewTask {
     pub(crate) idempotency: Option<String>,
     /// What it is about, or nothing.
     pub(crate) key: String,
+    /// The range of versions of its agent that may have it, or nothing.
+    pub(crate) versions: String,
     pub(crate) single: Option<Single>,
     pub(crate) correlation: Option<String>,
     pub(crate) labels: Vec<(String, String)>,
@@ -69,6 +71,7 @@ impl NewTask {
             within: None,
             idempotency: None,
             key: String::new(),
+            versions: String::new(),
             single: None,
             correlation: None,
             labels: Vec::new(),
@@ -132,6 +135,7 @@ static TASKS: Set = Set::insert(
         ("tenant", Kind::Text),
         ("agent", Kind::Text),
         ("flow_key", Kind::Text),
+        ("versions", Kind::Text),
         ("root", Kind::Blob),
         ("parent", Kind::Int),
         ("correlation", Kind::Text),
@@ -341,6 +345,7 @@ fn row(new: &NewTask, parent: Option<Parent<'_>>, now: Timestamp) -> Result<Vec<
         Cell::of(&new.tenant),
         Cell::of(&new.agent),
         Cell::of(&new.key),
+        Cell::of(&new.versions),
         Cell::of(&parent.map_or(new.id, |parent| parent.root)),
         Cell::of(&parent.map(|parent| parent.seq)),
         Cell::of(&correlation(new, parent)),

@@ -82,5 +82,6 @@ fn room(total: usize) -> Room {
     Room {
         total,
         agents: vec![("agent".to_owned(), total)],
+        ..Room::default()
     }
 }

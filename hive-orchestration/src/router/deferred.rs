@@ -142,8 +142,8 @@ fn give(tx: &mut Tx<'_>, queue: &Queue, agent: &str, moves: &[Move]) -> Result<u
     let mut given = 0;
     for (task, route) in moves {
         let is_given = tx.execute(
-            "UPDATE task SET agent = ?3 WHERE seq = ?1 AND agent = ?2 AND state = 1 AND attempt = 0",
-            &[&task.seq, &agent, &route.agent],
+            "UPDATE task SET agent = ?3, versions = ?4 WHERE seq = ?1 AND agent = ?2 AND state = 1 AND attempt = 0",
+            &[&task.seq, &agent, &route.agent, &route.target.versions()],
         )?;
         if is_given == 0 {
             continue;

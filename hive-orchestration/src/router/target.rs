@@ -52,6 +52,14 @@ impl Target {
         }
     }
 
+    /// The range of versions that may have the task, or nothing.
+    pub(crate) fn versions(&self) -> String {
+        match self {
+            Self::Version(_, range) => range.to_string(),
+            Self::Agent(_) | Self::Capability(_) => String::new(),
+        }
+    }
+
     /// Whether an agent of this name and version that can do these things is meant.
     pub fn admits<'a>(
         &self,

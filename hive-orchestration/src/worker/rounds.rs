@@ -152,6 +152,7 @@ impl Rounds {
         let room = Room {
             total: free,
             agents: shop.registry.names().map(|name| (name.to_owned(), free)).collect(),
+            versions: shop.registry.versions(),
         };
         let (queue, ends, turns) = (
             shop.queue.clone(),

@@ -10,7 +10,7 @@ use hive_orchestration::core::db::Tx;
 use hive_orchestration::errors::ErrorKind;
 use hive_orchestration::registry::{Capability, Query, Status};
 use hive_orchestration::router::{Ask, Candidate, Fallback, NoRoute, Rank, Request, Router, Stage, Strategy, Target};
-use hive_orchestration::task::TaskState;
+use hive_orchestration::task::{Scope, TaskState};
 use hive_orchestration::{Context, Error, Failure, Hive, Result, agent_fn, limits};
 
 use crate::kit::{Gate, Home, reopened, soon, until};
@@ -411,6 +411,40 @@ pub(super) async fn a_task_whose_agent_stays_away_goes_to_another(home: Home) {
         (&waits.id().to_string().into(), &"new".into())
     );
     hive.shutdown().await.unwrap();
+}
+
+/// While a release is rolled out, two versions of an agent are at work: each gets what is for it, and what is for neither waits.
+#[cfg(feature = "postgres")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_runs_on_a_version_that_it_is_for() {
+    let home = Home::postgres();
+    let worker = |version: &'static str| {
+        let work = move |_cx: Context, _: usize| async move { Ok::<_, Failure>(version.to_owned()) };
+        agent_fn("worker", work).with_version(version)
+    };
+    let old = home.hive().agent(worker("1.0.0")).start().await.unwrap();
+    let new = home.hive().agent(worker("2.0.0")).start().await.unwrap();
+    let range = |range: &str| Target::Version("worker".into(), range.parse().unwrap());
+    let mut tasks = Vec::new();
+    for nth in 0..60_usize {
+        let (hive, wanted) = [(&old, "2.0.0"), (&new, "1.0.0"), (&new, "2.0.0")][nth % 3];
+        let asked = [range("^2"), range("<2"), range(">=1.5, <3")][nth % 3].clone();
+        tasks.push((hive.submit_to(asked, &nth).await.unwrap(), wanted));
+    }
+    for (task, wanted) in &tasks {
+        assert_eq!(soon(task.result()).await.unwrap(), *wanted);
+    }
+    // Many that the one process must leave stand before one that it can have.
+    old.pause(Scope::All).await.unwrap();
+    let left = (0..600_usize).map(|nth| old.submit_to(range("^2"), &nth));
+    old.submit_all(left).await.unwrap();
+    new.shutdown().await.unwrap();
+    let own = old.submit_to(range("^1"), &0_usize).await.unwrap();
+    old.resume(Scope::All).await.unwrap();
+    assert_eq!(soon(own.result()).await.unwrap(), "1.0.0");
+    let counts = old.counts(None).await.unwrap();
+    assert!(counts.contains(&(TaskState::Queued, 600)), "{counts:?}");
+    old.shutdown().await.unwrap();
 }
 
 /// Two processes share the work on one server: one submits what only the other can do.

@@ -4,8 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use hive_core::clock::Timestamp;
-use hive_core::db::{Dialect, Row, Snapshot, Tx};
+use hive_core::db::{Dialect, Row, Snapshot, ToValue, Tx};
 use hive_errors::{Error, ErrorKind, Result};
+use semver::{Version, VersionReq};
 use serde::Serialize;
 
 use super::{Candidate, Room};
@@ -25,6 +26,8 @@ pub(super) struct Front {
     pub(super) cut: bool,
     /// The agents that have more lanes than were looked at, and whether their search has come around.
     searched: Vec<(String, bool)>,
+    /// Ranges of versions that an agent's own is not in.
+    refused: Vec<(String, String)>,
     /// The agent of the last lane, and what counts its tasks.
     last: Option<(String, Rc<[usize]>)>,
 }
@@ -38,6 +41,21 @@ struct Open<'a> {
     most: usize,
     /// Of those, how many that begin.
     beginnings: usize,
+    version: Option<&'a Version>,
+    /// Ranges of versions that its own is not in, as [`Turns`] has them.
+    refused: String,
+}
+
+impl Open<'_> {
+    /// Whether its version is in the range, or there is none.
+    fn admits(&self, versions: &str) -> bool {
+        let range = || VersionReq::parse(versions).ok();
+        versions.is_empty()
+            || self
+                .version
+                .zip(range())
+                .is_some_and(|(version, range)| range.matches(version))
+    }
 }
 
 /// Whose tasks: a tenant, and what they are about.
@@ -70,6 +88,8 @@ pub(super) fn look(
             gates.extend(uses.gates_of(&of_agent));
             open.push(Open {
                 agent,
+                version: room.versions.get(agent),
+                refused: turns.refused(agent),
                 gates,
                 uses: of_agent,
                 most,
@@ -79,7 +99,7 @@ pub(super) fn look(
     }
     if limits.hold_beginnings() {
         for open in &open {
-            let resumed = tx.query(RESUMED, &[&open.agent, &(open.most as u64)], Ready::read)?;
+            let resumed = tx.query(RESUMED, &[&open.agent, &(open.most as u64), &open.refused], Ready::read)?;
             front.cut |= resumed.len() == open.most;
             let of_lanes = resumed
                 .iter()
@@ -99,15 +119,23 @@ pub(super) fn look(
     Ok(front)
 }
 
-/// Of [`Priority`](crate::task::Priority).
-const PRIORITIES: [i64; 4] = [3, 2, 1, 0];
+// What is for versions that this process has not is passed over: `replace` finds the range in the list, on either engine.
 
-const LANE: &str = "SELECT seq, id, root, agent, tenant, attempt, parent, correlation, depth, run_at, flow_key, resumed, priority
-     FROM task WHERE state = 1 AND agent = ?1 AND tenant = ?2 AND flow_key = ?3 AND priority = ?4 ORDER BY seq LIMIT ?5";
+/// The most urgent of a tenant and key, lane after lane.
+const GROUP: &str =
+    "SELECT seq, id, root, agent, tenant, attempt, parent, correlation, depth, run_at, flow_key, resumed, priority, versions
+     FROM task WHERE state = 1 AND agent = ?1 AND tenant = ?2 AND flow_key = ?3
+     AND (versions = '' OR replace(?5, '|' || versions || '|', '') = ?5) ORDER BY priority DESC, seq LIMIT ?4";
+
+const LANE: &str =
+    "SELECT seq, id, root, agent, tenant, attempt, parent, correlation, depth, run_at, flow_key, resumed, priority, versions
+     FROM task WHERE state = 1 AND agent = ?1 AND tenant = ?2 AND flow_key = ?3 AND priority = ?6
+     AND (versions = '' OR replace(?5, '|' || versions || '|', '') = ?5) ORDER BY seq LIMIT ?4";
 
 const RESUMED: &str =
-    "SELECT seq, id, root, agent, tenant, attempt, parent, correlation, depth, run_at, flow_key, resumed, priority
-     FROM task WHERE state = 1 AND resumed = 1 AND agent = ?1 ORDER BY seq LIMIT ?2";
+    "SELECT seq, id, root, agent, tenant, attempt, parent, correlation, depth, run_at, flow_key, resumed, priority, versions
+     FROM task WHERE state = 1 AND resumed = 1 AND agent = ?1
+     AND (versions = '' OR replace(?3, '|' || versions || '|', '') = ?3) ORDER BY seq LIMIT ?2";
 
 fn one_by_one(
     tx: &mut Tx<'_>,
@@ -140,16 +168,20 @@ fn one_by_one(
             if most == 0 {
                 continue;
             }
-            for priority in PRIORITIES {
-                let lane = tx.query(
-                    LANE,
-                    &[&open.agent, tenant, key, &priority, &(most as u64)],
-                    Ready::read,
-                )?;
-                front.cut |= lane.len() == most;
-                for ready in lane {
-                    front.add(open, ready, uses, limits);
+            let most_of = most as u64;
+            let params: [&dyn ToValue; 5] = [&open.agent, tenant, key, &most_of, &open.refused];
+            let mut heads = tx.query(GROUP, &params, Ready::read)?;
+            if heads.len() == most {
+                front.cut = true;
+                // Whoever is less urgent may have waited for so long that it goes first.
+                let last = heads.last().map_or(0, |ready| ready.priority);
+                for priority in (0..last).rev() {
+                    let params: [&dyn ToValue; 6] = [&open.agent, tenant, key, &most_of, &open.refused, &priority];
+                    heads.extend(tx.query(LANE, &params, Ready::read)?);
                 }
+            }
+            for ready in heads {
+                front.add(open, ready, uses, limits);
             }
         }
     }
@@ -182,16 +214,18 @@ struct Begin<'a> {
     /// How many lanes, and how many tasks of each.
     lanes: usize,
     most: usize,
+    refused: &'a str,
 }
 
 impl<'a> Begin<'a> {
-    fn new(open: &Open<'a>, (tenant, key): Group, lanes: usize) -> Self {
+    fn new(open: &'a Open<'a>, (tenant, key): Group, lanes: usize) -> Self {
         Self {
             agent: open.agent,
             tenant,
             key,
             lanes,
             most: open.beginnings,
+            refused: &open.refused,
         }
     }
 }
@@ -287,26 +321,28 @@ fn heads(tx: &Tx<'_>, begins: &[Begin<'_>]) -> Result<Vec<Ready>> {
     tx.query(
         "WITH RECURSIVE given AS (
              SELECT * FROM json_to_recordset(CAST(?1 AS JSON))
-             AS given (agent TEXT, tenant TEXT, key TEXT, lanes BIGINT, most BIGINT)),
-         lane (agent, tenant, flow_key, nth, lanes, most) AS (
-             SELECT given.agent, first.tenant, first.flow_key, 1, given.lanes, given.most
+             AS given (agent TEXT, tenant TEXT, key TEXT, lanes BIGINT, most BIGINT, refused TEXT)),
+         lane (agent, tenant, flow_key, nth, lanes, most, refused) AS (
+             SELECT given.agent, first.tenant, first.flow_key, 1, given.lanes, given.most, given.refused
              FROM given CROSS JOIN LATERAL (
                  SELECT tenant, flow_key FROM task WHERE state = 1 AND task.agent = given.agent
                  AND (task.tenant, task.flow_key) > (given.tenant, given.key)
                  ORDER BY task.tenant, task.flow_key LIMIT 1) AS first
              UNION ALL
-             SELECT lane.agent, next.tenant, next.flow_key, nth + 1, lane.lanes, lane.most
+             SELECT lane.agent, next.tenant, next.flow_key, nth + 1, lane.lanes, lane.most, lane.refused
              FROM lane CROSS JOIN LATERAL (
                  SELECT tenant, flow_key FROM task WHERE state = 1 AND task.agent = lane.agent
                  AND (task.tenant, task.flow_key) > (lane.tenant, lane.flow_key)
                  ORDER BY task.tenant, task.flow_key LIMIT 1) AS next
              WHERE nth < lane.lanes)
          SELECT head.seq, head.id, head.root, head.agent, head.tenant, head.attempt, head.parent, head.correlation, head.depth,
-                head.run_at, head.flow_key, head.resumed, head.priority
+                head.run_at, head.flow_key, head.resumed, head.priority, head.versions
          FROM lane CROSS JOIN (VALUES (0), (1), (2), (3)) AS level (priority)
          CROSS JOIN LATERAL (
              SELECT * FROM task WHERE state = 1 AND agent = lane.agent AND tenant = lane.tenant AND flow_key = lane.flow_key
-             AND priority = level.priority ORDER BY seq LIMIT lane.most) AS head
+             AND priority = level.priority
+             AND (versions = '' OR replace(lane.refused, '|' || versions || '|', '') = lane.refused)
+             ORDER BY seq LIMIT lane.most) AS head
          ORDER BY head.agent, head.tenant, head.flow_key, head.priority, head.seq",
         &[&begins],
         Ready::read,
@@ -321,6 +357,7 @@ struct Ready {
     key: String,
     resumed: bool,
     priority: i64,
+    versions: String,
 }
 
 impl Ready {
@@ -332,6 +369,7 @@ impl Ready {
             key: row.get(10)?,
             resumed: row.get::<i64>(11)? == 1,
             priority: row.get(12)?,
+            versions: row.get(13)?,
         })
     }
 
@@ -345,6 +383,10 @@ impl Front {
     fn add(&mut self, open: &Open<'_>, ready: Ready, uses: &Uses<'_>, limits: &Limits) {
         let (seq, agent, tenant) = (ready.task.seq, &ready.task.agent, &ready.task.tenant);
         if self.candidates.contains_key(&seq) {
+            return;
+        }
+        if !open.admits(&ready.versions) {
+            self.refused.push((agent.clone(), ready.versions));
             return;
         }
         let head = Head {
@@ -403,7 +445,11 @@ impl Front {
 
     /// Whether to go on at once, because there are lanes that were not looked at and may hold what can be taken.
     pub(super) fn goes_on(&self, chosen: &[i64], turns: &mut Turns) -> bool {
+        // What stood before others is passed over the next time.
         let mut goes_on = false;
+        for (agent, versions) in &self.refused {
+            goes_on |= turns.refuse(agent, versions);
+        }
         for (agent, wraps) in &self.searched {
             let Some(place) = turns.places.get_mut(agent) else {
                 continue;

@@ -35,6 +35,7 @@ async fn claims(bench: &Bench, tasks: Vec<NewTask>, turns: &mut Turns) -> Vec<Cl
         let room = Room {
             total: 50,
             agents: vec![("agent".to_owned(), 50), ("other".to_owned(), 50)],
+            ..Room::default()
         };
         let claims = bench
             .db
@@ -157,7 +158,7 @@ async fn uses_are_forgotten() {
             tx.execute("UPDATE task SET state = 4 WHERE seq <> ?1", &[&kept])?;
             let later = tx.now()? + limits::FLOW_IDLE + Duration::from_secs(1);
             for _ in 0..3 {
-                sweep(tx, later)?;
+                uses::sweep(tx, later)?;
             }
             tx.query_one(
                 "SELECT (SELECT count(*) FROM flow_use), (SELECT count(*) FROM flow_run)",

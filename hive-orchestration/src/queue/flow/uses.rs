@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::{Counted, Limits};
 use crate::flow::{Limit, Rate};
+use crate::lease::listed;
 use crate::limits;
 use crate::queue::pick::Gate;
 
@@ -192,6 +193,7 @@ impl<'l> Uses<'l> {
             }
         }
         tx.insert_all(&RUNS, &runs)?;
+        let mut points = Vec::with_capacity(beginnings.len());
         for (place, count) in beginnings {
             let Some(open) = self.open.get_mut(place) else { continue };
             let point = match &mut open.rate {
@@ -201,12 +203,9 @@ impl<'l> Uses<'l> {
                 }
                 None => 0,
             };
-            tx.execute(
-                "UPDATE flow_use SET point = ?2, used_at = ?3 WHERE id = ?1",
-                &[&open.id, &point, &self.now],
-            )?;
+            points.push((open.id, point));
         }
-        Ok(())
+        used(tx, &points, self.now)
     }
 
     /// How long until the first of the rates that let nothing begin now lets something begin.
@@ -217,6 +216,35 @@ impl<'l> Uses<'l> {
         });
         closed.min()
     }
+}
+
+/// Writes down where these uses stand.
+fn used(tx: &mut Tx<'_>, points: &[(i64, i64)], now: Timestamp) -> Result<()> {
+    if points.is_empty() {
+        return Ok(());
+    }
+    match tx.dialect() {
+        Dialect::Sqlite => {
+            for (id, point) in points {
+                tx.execute(
+                    "UPDATE flow_use SET point = ?2, used_at = ?3 WHERE id = ?1",
+                    &[id, point, &now],
+                )?;
+            }
+        }
+        Dialect::Postgres => {
+            let ids = listed(points.iter().map(|(id, _)| *id));
+            let points = listed(points.iter().map(|(_, point)| *point));
+            tx.execute(
+                "UPDATE flow_use SET point = given.point, used_at = ?3
+                 FROM unnest(CAST(string_to_array(?1, ',') AS BIGINT[]), CAST(string_to_array(?2, ',') AS BIGINT[]))
+                     AS given (id, point)
+                 WHERE flow_use.id = given.id",
+                &[&ids, &points, &now],
+            )?;
+        }
+    }
+    Ok(())
 }
 
 /// One after another, where looking costs little and there is one writer.
@@ -276,7 +304,7 @@ fn lock(tx: &mut Tx<'_>, wanted: &BTreeSet<Counted>, now: Timestamp) -> Result<V
         tx.insert_all(&NEW, &rows)?;
         locked = self::locked(tx, &named)?;
     }
-    let ids = crate::lease::listed(locked.values().map(|(id, _)| *id));
+    let ids = listed(locked.values().map(|(id, _)| *id));
     // By a statement of its own: it sees what those have written who had the locks before.
     let runs: HashMap<i64, u64> = tx
         .query(
@@ -379,7 +407,7 @@ pub(super) fn count_running(tx: &mut Tx<'_>) -> Result<()> {
 }
 
 /// Forgets uses that nobody has used for a while: that is all the same as if they never had been.
-pub(super) fn sweep(tx: &mut Tx<'_>, now: Timestamp) -> Result<()> {
+pub(in crate::queue) fn sweep(tx: &mut Tx<'_>, now: Timestamp) -> Result<()> {
     let sql = match tx.dialect() {
         Dialect::Sqlite => "SELECT id, point FROM flow_use WHERE used_at < ?1 ORDER BY used_at LIMIT ?2",
         Dialect::Postgres => {

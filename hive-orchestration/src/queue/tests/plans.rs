@@ -40,6 +40,7 @@ fn is_postgres(text: &str) -> bool {
     [
         "string_to_array",
         "json_to_recordset",
+        "pg_advisory",
         "FOR NO KEY UPDATE",
         "SKIP LOCKED",
         "{",
@@ -127,8 +128,9 @@ async fn hot_statements_go_by_their_own_index() {
     for (words, index, sorted) in [
         ("WHERE state = 0 AND run_at <= ?1 ORDER BY run_at", "task_later", true),
         ("AND (tenant, flow_key) > (?2, ?3)", "task_ready", true),
-        ("AND priority = ?4 ORDER BY seq", "task_ready", true),
-        ("AND resumed = 1 AND agent = ?1 ORDER BY seq", "task_resumed", true),
+        ("ORDER BY priority DESC, seq LIMIT ?4", "task_ready", true),
+        ("AND priority = ?6\n", "task_ready", true),
+        ("AND resumed = 1 AND agent = ?1", "task_resumed", true),
         ("WHERE state = 2 AND epoch <> ?1", "task_running", true),
         ("deadline <= ?1 ORDER BY deadline", "task_deadline", true),
         ("SELECT min(run_at)", "task_deadline", true),
