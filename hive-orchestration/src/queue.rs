@@ -12,6 +12,7 @@ mod tests;
 pub(crate) mod admin;
 pub(crate) mod cancel;
 pub(crate) mod claim;
+pub(crate) mod depth;
 mod emit;
 pub(crate) mod finish;
 pub(crate) mod pause;

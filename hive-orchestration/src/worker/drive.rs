@@ -9,11 +9,11 @@ use std::task::Poll;
 
 use hive_core::payload::Payload;
 use hive_errors::{ErrorKind, Failure, Result, RetryPolicy};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::Shop;
 use super::allowance::Allowance;
 use super::bell::Bell;
+use super::places::Place;
 use crate::agent::AnyAgent;
 use crate::context::{Context, Run};
 use crate::journal::Journal;
@@ -37,7 +37,7 @@ enum End {
 }
 
 /// Runs an agent; how that ended is for the dispatcher to write down.
-pub(super) async fn run(shop: Arc<Shop>, claimed: Claimed, permit: OwnedSemaphorePermit) -> Option<Finished> {
+pub(super) async fn run(shop: Arc<Shop>, claimed: Claimed, place: Place) -> Option<Finished> {
     let (lease, task) = (claimed.lease, claimed.task.clone());
     let _leave = Leave {
         wakeups: &shop.queue.wakeups,
@@ -47,7 +47,7 @@ pub(super) async fn run(shop: Arc<Shop>, claimed: Claimed, permit: OwnedSemaphor
     let agent = shop.registry.get(&task.agent).cloned()?;
     let meter = shop.meters.start(agent.name(), claimed.waited);
     // All of it, because destructors of the agent's may panic too, wherever its future is dropped.
-    let end = match contained(attempt(&shop, &agent, claimed, permit)).await {
+    let end = match contained(attempt(&shop, &agent, claimed, place)).await {
         Ok(end) => end,
         Err(failure) => End::Failure(failure),
     };
@@ -84,7 +84,7 @@ impl Drop for Leave<'_> {
     }
 }
 
-async fn attempt(shop: &Shop, agent: &AnyAgent, claimed: Claimed, permit: OwnedSemaphorePermit) -> End {
+async fn attempt(shop: &Shop, agent: &AnyAgent, claimed: Claimed, place: Place) -> End {
     let (lease, signs, clock) = (claimed.lease, claimed.signs.clone(), &*shop.queue.clock);
     // A first run has nothing to remember.
     let journal = if lease.attempt == 1 {
@@ -106,6 +106,7 @@ async fn attempt(shop: &Shop, agent: &AnyAgent, claimed: Claimed, permit: OwnedS
         shop.db.clone(),
         shop.queue.clone(),
         shop.model.clone(),
+        Arc::clone(&shop.threads),
         signs.stop.clone(),
         journal,
     );
@@ -117,7 +118,7 @@ async fn attempt(shop: &Shop, agent: &AnyAgent, claimed: Claimed, permit: OwnedS
         shop,
         cx: &cx,
         bell: &bell,
-        permit: Some(permit),
+        place: Some(place),
         allowance: Allowance::new(clock, agent.timeout()),
         grace: None,
     };
@@ -174,7 +175,7 @@ struct Driver<'a> {
     cx: &'a Context,
     bell: &'a Bell,
     /// Held while some branch works; given back while all of them wait.
-    permit: Option<OwnedSemaphorePermit>,
+    place: Option<Place>,
     allowance: Allowance<'a>,
     /// When to think of parking; running while every branch waits.
     grace: Option<Nap<'a>>,
@@ -192,7 +193,7 @@ impl Driver<'_> {
             };
             self.grace = Some(self.shop.queue.clock.sleep(after));
             self.allowance.stop();
-            if self.permit.take().is_some() {
+            if self.place.take().is_some() {
                 self.shop.queue.wakeups.dispatch();
             }
         } else {
@@ -241,10 +242,10 @@ impl Driver<'_> {
     }
 
     async fn resume(&mut self) {
-        if self.permit.is_none() {
+        if self.place.is_none() {
             // Waits in line with every other run. A run that must stop need not get there.
-            self.permit = tokio::select! {
-                permit = Arc::clone(&self.shop.slots).acquire_owned() => permit.ok(),
+            self.place = tokio::select! {
+                place = self.shop.places.acquire(&self.cx.run.claimed.task.agent) => Some(place),
                 () = self.cx.run.stop.cancelled() => None,
             };
         }
@@ -264,7 +265,8 @@ async fn contained<F: Future>(work: F) -> Result<F::Output, Failure> {
     .await
 }
 
-fn panicked(panic: &(dyn Any + Send)) -> Failure {
+/// What an agent's panic is as a failure.
+pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Failure {
     let said = panic
         .downcast_ref::<&str>()
         .copied()

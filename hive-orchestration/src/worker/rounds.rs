@@ -131,16 +131,9 @@ impl Rounds {
         if self.unsure {
             self.give_back().await?;
         }
-        // Permits first: a claimed task must never wait for a worker.
-        let free = if claiming {
-            shop.slots.available_permits().min(limits::CLAIM_BATCH)
-        } else {
-            0
-        };
-        let count = u32::try_from(free).unwrap_or(u32::MAX);
-        let Ok(mut permits) = Arc::clone(&shop.slots).try_acquire_many_owned(count) else {
-            return Ok(Next::AtOnce);
-        };
+        // Places first: a claimed task must never wait for a worker.
+        let mut places = shop.places.reserve(if claiming { limits::CLAIM_BATCH } else { 0 });
+        let free = places.total();
         if free == 0 && self.ends.is_empty() {
             // Nothing can begin. Timers fall due all the same: a run may wait for one beside its work, to cut it short.
             let due = shop.db.read(|db| Ok((claim::next_due(db)?, db.now()?))).await?;
@@ -151,7 +144,11 @@ impl Rounds {
         }
         let room = Room {
             total: free,
-            agents: shop.registry.names().map(|name| (name.to_owned(), free)).collect(),
+            agents: shop
+                .registry
+                .names()
+                .map(|name| (name.to_owned(), places.of(name)))
+                .collect(),
             weights: HashMap::new(),
         };
         let (queue, ends, turns) = (
@@ -184,13 +181,15 @@ impl Rounds {
         };
         self.turns = claims.turns;
         for claimed in claims.tasks {
-            // Invariant: no more is claimed than there are permits.
-            let Some(permit) = permits.split(1) else { break };
+            // Invariant: no more is claimed than there are places.
+            let Some(place) = places.take(&claimed.task.agent) else {
+                break;
+            };
             let task = claimed.lease.task;
-            let run = self.runs.spawn(drive::run(Arc::clone(&shop), claimed, permit));
+            let run = self.runs.spawn(drive::run(Arc::clone(&shop), claimed, place));
             self.open.insert(run.id(), task);
         }
-        drop(permits);
+        drop(places);
         Ok(if claims.more {
             Next::AtOnce
         } else {
