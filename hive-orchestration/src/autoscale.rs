@@ -46,7 +46,6 @@
 //! were taken away are soon wanted again, the next ones stay longer, so that bursts in a steady load do not make it flap.
 
 mod driver;
-mod own;
 mod policy;
 #[cfg(all(feature = "process", unix))]
 mod processes;
@@ -56,7 +55,6 @@ mod simulate;
 mod tests;
 
 pub use self::driver::{Driver, Load, Meter, Workers};
-pub(crate) use self::own::driver as own_slots;
 pub use self::policy::{Decision, Observation, Policy, Reason, State, decide};
 #[cfg(all(feature = "process", unix))]
 pub use self::processes::WorkerProcesses;

@@ -19,7 +19,7 @@ use hive_errors::{Error, ErrorKind, Result};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::activity::Activity;
-pub(crate) use self::blocking::Threads;
+pub(crate) use self::blocking::{Threads, panicked};
 pub use self::step::{Effect, Step};
 pub use self::wait::{Approval, Signal, Wait};
 use crate::journal::{self, Journal, Kind, Record};

@@ -39,6 +39,7 @@ use crate::settings::Settings;
 use crate::tables;
 use crate::task::query::{TaskPage, TaskQuery};
 use crate::task::{Scope, TaskState};
+use crate::telemetry::Telemetry;
 use crate::worker::{self, Places, Shop};
 
 /// Describes a hive before it is started. Made by [`Hive::open`].
@@ -160,7 +161,8 @@ impl Builder {
         let db = Db::open(options).await?;
         let ids = IdSource::new(Arc::clone(&self.clock), Arc::clone(&self.rng));
         let bus = Bus::open(db.clone(), Arc::clone(&self.clock), ids.clone()).await?;
-        let queue = Queue::new(bus, self.clock, self.rng, ids, Arc::default());
+        let mut queue = Queue::new(bus, self.clock, self.rng, ids, Arc::default());
+        queue.telemetry = Telemetry::new(registry.names());
         let meters = Meters::new(Arc::clone(&queue.clock), registry.names());
         let offers = registry.declarations().cloned().collect();
         let presence = Arc::new(Presence::new(

@@ -298,6 +298,10 @@ pub const AUTOSCALE_EVERY: Duration = Duration::from_secs(1);
 /// How long whatever an autoscaler asks or tells may take: it is to look again rather than to hang.
 pub const AUTOSCALE_ANSWER: Duration = Duration::from_secs(30);
 
+/// How often what has to be looked at to be known is sampled for metrics: more often than collectors usually ask, and seldom enough
+/// that the looks cost nothing.
+pub const SAMPLE_EVERY: Duration = Duration::from_secs(5);
+
 /// The part of the recent past by which an autoscaler knows how long tasks take: long enough for tasks that take longer than the
 /// time between two looks.
 pub const AUTOSCALE_PACE: Duration = Duration::from_secs(30);

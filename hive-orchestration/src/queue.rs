@@ -38,6 +38,7 @@ use crate::journal;
 use crate::lease::{Lease, guard};
 use crate::limits;
 use crate::task::Progress;
+use crate::telemetry::Telemetry;
 use crate::wake::Wakeups;
 
 /// Something may be ready to run.
@@ -58,6 +59,7 @@ pub(crate) struct Queue {
     pub(crate) ids: IdSource,
     pub(crate) instance: InstanceId,
     pub(crate) wakeups: Arc<Wakeups>,
+    pub(crate) telemetry: Arc<Telemetry>,
     /// What is submitted, and what steps remember, at the same time goes into one transaction.
     pub(crate) gathers: Arc<Gathers>,
     /// Replaced when others have taken this process for dead.
@@ -72,7 +74,7 @@ pub(crate) struct Gathers {
 }
 
 impl Queue {
-    /// A queue before its first epoch has begun.
+    /// A queue before its first epoch has begun. It counts into nothing.
     pub(crate) fn new(
         bus: Bus,
         clock: Arc<dyn Clock>,
@@ -87,6 +89,7 @@ impl Queue {
             rng,
             ids,
             wakeups,
+            telemetry: Arc::default(),
             gathers: Arc::new(Gathers {
                 submissions: Gather::new(limits::GATHER_TURNS, limits::SUBMIT_GATHERED, submit::weight),
                 records: Gather::new(limits::GATHER_TURNS, limits::RECORD_GATHERED, journal::weight),

@@ -6,6 +6,8 @@ mod drive;
 mod others;
 mod places;
 mod rounds;
+mod samples;
+mod scaling;
 mod slots;
 
 use std::sync::Arc;
@@ -19,9 +21,8 @@ use hive_core::shutdown::Shutdown;
 use hive_errors::Result;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::drive::panicked;
 pub(crate) use self::places::Places;
-use crate::autoscale::{self, Policy};
+use crate::autoscale::Policy;
 use crate::context::Threads;
 use crate::limits;
 use crate::queue::{self, Queue, recover};
@@ -82,7 +83,8 @@ pub(crate) async fn serve(shop: Arc<Shop>, scaling: Option<Policy>) -> Result<()
     ));
     // Until then, because runs that come back from a wait need slots as well.
     let settled = Shutdown::new();
-    let scaling = scaling.map(|policy| tokio::spawn(autoscale::own_slots(&shop, policy).run(settled.clone())));
+    let scaling = scaling.map(|policy| tokio::spawn(scaling::driver(&shop, policy).run(settled.clone())));
+    let samples = tokio::spawn(samples::sample(Arc::clone(&shop), ending.clone()));
     let desk = Desk {
         db: &shop.db,
         queue: &shop.queue,
@@ -118,6 +120,9 @@ pub(crate) async fn serve(shop: Arc<Shop>, scaling: Option<Policy>) -> Result<()
     ending.cancel();
     if let Err(error) = presence.await {
         tracing::error!(%error, "the heartbeat of the agents died");
+    }
+    if let Err(error) = samples.await {
+        tracing::error!(%error, "what samples for metrics died");
     }
     if let Err(error) = others.await {
         tracing::error!(%error, "the watch over other processes died");

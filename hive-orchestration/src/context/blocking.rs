@@ -1,11 +1,12 @@
 //! Steps that block a thread, on threads of their own.
 
+use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use hive_errors::Failure;
+use hive_errors::{ErrorKind, Failure};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
@@ -13,7 +14,6 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::Context;
 use super::step::Step;
-use crate::worker::panicked;
 
 /// The threads for what blocks: so many at once, however many runs want one.
 pub(crate) struct Threads {
@@ -130,4 +130,14 @@ impl Context {
             Box::pin(self.run.threads.run(move || work()))
         })
     }
+}
+
+/// What an agent's panic is as a failure.
+pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Failure {
+    let said = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message");
+    Failure::retryable(format!("the agent panicked: {said}")).with_kind(ErrorKind::Panic)
 }

@@ -167,8 +167,8 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// The attempt has ended.
-    pub(crate) fn ended(self, how: Ended) {
+    /// The attempt has ended; how long it took.
+    pub(crate) fn ended(self, how: Ended) -> Duration {
         let took = self.meters.clock.monotonic().saturating_sub(self.began);
         let now = self.meters.now();
         self.meters.with(&self.agent, |meter| {
@@ -180,6 +180,7 @@ impl Run {
             };
             *count = count.saturating_add(1);
         });
+        took
     }
 }
 

@@ -1,6 +1,5 @@
 //! One run: polls the agent, keeps the journal and the database in step, lets go when it only waits.
 
-use std::any::Any;
 use std::future::{Future, pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
@@ -15,7 +14,7 @@ use super::allowance::Allowance;
 use super::bell::Bell;
 use super::places::Place;
 use crate::agent::AnyAgent;
-use crate::context::{Context, Run};
+use crate::context::{Context, Run, panicked};
 use crate::journal::Journal;
 use crate::lease::Lease;
 use crate::limits;
@@ -46,6 +45,9 @@ pub(super) async fn run(shop: Arc<Shop>, claimed: Claimed, place: Place) -> Opti
     // Invariant: only tasks of known agents are claimed.
     let agent = shop.registry.get(&task.agent).cloned()?;
     let meter = shop.meters.start(agent.name(), claimed.waited);
+    let metrics = Arc::clone(shop.queue.telemetry.agent(agent.name()));
+    metrics.started.increment(1);
+    metrics.wait.record(claimed.waited);
     // All of it, because destructors of the agent's may panic too, wherever its future is dropped.
     let end = match contained(attempt(&shop, &agent, claimed, place)).await {
         Ok(end) => end,
@@ -53,14 +55,14 @@ pub(super) async fn run(shop: Arc<Shop>, claimed: Claimed, place: Place) -> Opti
     };
     let how = match end {
         End::Output(output) => {
-            meter.ended(Ended::Succeeded);
+            metrics.run.record(meter.ended(Ended::Succeeded));
             match How::output(&task, output) {
                 Ok(how) => how,
                 Err(error) => How::Failure(error.into(), RetryPolicy::none()),
             }
         }
         End::Failure(failure) => {
-            meter.ended(Ended::Failed);
+            metrics.run.record(meter.ended(Ended::Failed));
             // The agent's code once more.
             match catch_unwind(AssertUnwindSafe(|| agent.retry())) {
                 Ok(policy) => How::Failure(failure, policy),
@@ -263,14 +265,4 @@ async fn contained<F: Future>(work: F) -> Result<F::Output, Failure> {
         },
     )
     .await
-}
-
-/// What an agent's panic is as a failure.
-pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Failure {
-    let said = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message");
-    Failure::retryable(format!("the agent panicked: {said}")).with_kind(ErrorKind::Panic)
 }

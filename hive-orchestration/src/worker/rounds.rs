@@ -166,6 +166,9 @@ impl Rounds {
             }
         })
         .await;
+        let took = shop.queue.clock.monotonic().saturating_sub(begun);
+        let claimed = done.as_ref().map(|claims| claims.tasks.len());
+        shop.queue.telemetry.round(took, ends.len(), claimed);
         let claims = match done {
             Ok(claims) => claims,
             Err(error) => {

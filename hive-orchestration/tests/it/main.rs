@@ -19,6 +19,7 @@ mod engine;
 mod kill;
 mod kit;
 mod many;
+mod metrics;
 #[cfg(all(feature = "process", unix))]
 mod process;
 mod program;

@@ -6,14 +6,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hive_errors::Result;
 
-use super::driver::{Driver, Load, Workers};
-use super::policy::{Observation, Policy};
+use super::Shop;
+use crate::autoscale::{Driver, Load, Observation, Policy, Workers};
 use crate::limits;
 use crate::queue::depth;
-use crate::worker::Shop;
 
 /// What [`Builder::autoscale`](crate::builders::Builder::autoscale) asks for.
-pub(crate) fn driver(shop: &Arc<Shop>, policy: Policy) -> Driver {
+pub(super) fn driver(shop: &Arc<Shop>, policy: Policy) -> Driver {
     let (workers, load) = (OwnSlots(Arc::clone(shop)), OwnQueue::new(Arc::clone(shop)));
     Driver::new(NAME, policy, Arc::new(workers), Arc::new(load))
         .clock(Arc::clone(&shop.queue.clock))
