@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hive_errors::{ErrorKind, Result};
+use hive_errors::Result;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
@@ -12,26 +12,34 @@ use crate::limits;
 use crate::queue::depth;
 use crate::telemetry::{Telemetry, float, resources};
 
-/// Samples what is sampled until `ending`. What cannot be looked at is left as it was.
+/// Samples what is sampled until `ending`, and once more then: nothing runs any more. What cannot be looked at is left as it was.
 pub(super) async fn sample(shop: Arc<Shop>, ending: CancellationToken) {
-    let clock = Arc::clone(&shop.queue.clock);
-    let mut before = (clock.monotonic(), Duration::ZERO);
-    loop {
+    let mut before = (shop.queue.clock.monotonic(), Duration::ZERO);
+    while !ending.is_cancelled() {
         before = slots(&shop, before);
-        let looked = tokio::select! {
-            () = ending.cancelled() => return,
-            looked = ready(&shop) => looked,
-        };
-        match looked {
-            Err(error) if error.kind() == ErrorKind::ShuttingDown => return,
-            Err(error) => tracing::debug!(%error, "how much is ready could not be measured"),
-            Ok(()) => {}
-        }
-        process(&shop.queue.telemetry).await;
+        runs(&shop);
         tokio::select! {
-            () = ending.cancelled() => return,
-            () = clock.sleep(limits::SAMPLE_EVERY) => {}
+            () = ending.cancelled() => {}
+            () = look(&shop) => {}
         }
+    }
+    slots(&shop, before);
+    runs(&shop);
+}
+
+/// Looks at what is elsewhere, and rests.
+async fn look(shop: &Shop) {
+    if let Err(error) = ready(shop).await {
+        tracing::debug!(%error, "how much is ready could not be measured");
+    }
+    process(&shop.queue.telemetry).await;
+    shop.queue.clock.sleep(limits::SAMPLE_EVERY).await;
+}
+
+fn runs(shop: &Shop) {
+    for agent in shop.registry.names() {
+        let runs = f64::from(shop.meters.running(agent));
+        shop.queue.telemetry.agent(agent).runs.set(runs);
     }
 }
 
@@ -56,7 +64,6 @@ async fn ready(shop: &Shop) -> Result<()> {
     let depths = shop.db.read(move |db| depth::depths(db, &asked)).await?;
     for (agent, depth) in agents.iter().zip(depths) {
         let metrics = shop.queue.telemetry.agent(agent);
-        metrics.runs.set(f64::from(shop.meters.running(agent)));
         metrics.ready.set(float(depth.tasks));
         metrics.oldest.set(depth.oldest.as_secs_f64());
     }

@@ -1,5 +1,8 @@
 //! A hive's own slots as workers, and its queue as their load.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 

@@ -145,6 +145,7 @@ cases! {
         fewer_slots_hold_for_what_begins_afterwards,
         an_agent_with_a_limit_leaves_room_for_others,
         the_limit_of_an_agent_holds_for_those_that_come_back,
+        others_are_told_how_many_runs_there_may_be,
         a_limit_that_is_none_is_refused,
         slots_follow_the_load,
         slots_are_not_added_for_what_may_not_start,

@@ -203,6 +203,9 @@ async fn what_happens_to_tasks_is_counted_once() {
     let held = hive.task::<u64>(held.id());
     soon(held.result()).await.unwrap();
     hive.shutdown().await.unwrap();
+    for name in ["hive_runs{agent=m-guest}", "hive_slots_busy{}"] {
+        assert!(kept.value(name).abs() < 1e-9, "{name}: {}", kept.value(name));
+    }
 
     for (name, expected) in [
         // Five, the one with a key, the one of the schedule.

@@ -11,7 +11,7 @@ use hive_orchestration::bus::Query;
 use hive_orchestration::bus::catalog::SystemScaled;
 use hive_orchestration::core::db::Dialect;
 use hive_orchestration::task::{Scope, TaskState};
-use hive_orchestration::{Context, Failure, Hive, RetryPolicy, agent_fn};
+use hive_orchestration::{Agent, Context, Failure, Hive, RetryPolicy, agent_fn, registry};
 
 use crate::kit::{Gate, Home, Ledger, soon, until};
 
@@ -210,6 +210,46 @@ pub(crate) async fn the_limit_of_an_agent_holds_for_those_that_come_back(home: H
         soon(task.result()).await.unwrap();
     }
     assert_eq!((crowd.most(), crowd.ever()), (3, 72));
+    hive.shutdown().await.unwrap();
+}
+
+struct Careful;
+
+impl Agent for Careful {
+    const NAME: &'static str = "careful";
+    const CONCURRENCY: Option<usize> = Some(3);
+    type Input = ();
+    type Output = ();
+
+    async fn run(&self, _: &Context, (): ()) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+pub(crate) async fn others_are_told_how_many_runs_there_may_be(home: Home) {
+    let (crowd, gate) = (Crowd::default(), Gate::new());
+    let hive = home
+        .hive()
+        .agent(Careful)
+        .agent(guest("guest", &crowd, &gate))
+        .autoscale(Policy::between(0, 5).unwrap())
+        .start()
+        .await
+        .unwrap();
+    let told = async |agent: &str, most: u32| {
+        soon(async {
+            while hive.discover(registry::Query::new().agent(agent)).await.unwrap()[0].concurrency != most {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+    };
+    // None for now, and one as soon as there is something to do: the agent is not away.
+    told("guest", 1).await;
+    told("careful", 1).await;
+    hive.set_concurrency(5).unwrap();
+    told("guest", 5).await;
+    told("careful", 3).await;
     hive.shutdown().await.unwrap();
 }
 

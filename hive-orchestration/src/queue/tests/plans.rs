@@ -109,6 +109,7 @@ async fn hot_statements_go_by_their_own_index() {
         ("WHERE state = 0 AND run_at <= ?1 ORDER BY run_at", "task_later", true),
         ("SELECT min(tenant) FROM task WHERE state = 1", "task_ready", true),
         ("AND priority = ?3 ORDER BY seq", "task_ready", true),
+        ("LIMIT ?3) AS found", "task_ready", true),
         ("WHERE state = 2 AND epoch <> ?1", "task_running", true),
         ("deadline <= ?1 ORDER BY deadline", "task_deadline", true),
         ("SELECT min(run_at)", "task_deadline", true),
