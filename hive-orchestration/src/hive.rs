@@ -30,9 +30,10 @@ pub use self::submit::Submit;
 use crate::agent::{Agent, AnyAgent};
 use crate::autoscale::Policy;
 use crate::context::Threads;
+use crate::flow::{Limit, Limited, Subject};
 use crate::handle::TaskHandle;
 use crate::limits;
-use crate::queue::{self, Queue, admin, pause, read, recover};
+use crate::queue::{self, Queue, admin, flow, pause, read, recover};
 use crate::registry::{self, Listing, Meters, Presence, Registry, Statistics};
 use crate::router::{Directory, Request, Router, Strategy};
 use crate::settings::Settings;
@@ -88,7 +89,7 @@ impl Builder {
     /// Has as many slots as the load needs, within the bounds of the policy; it begins with the least, whatever
     /// [`Builder::concurrency`] says. Each change is told by the event `system.scaled`.
     ///
-    /// The load is what is ready and not paused for the agents of this process, counted up to a limit, how long the first of it
+    /// The load is what is ready for the agents of this process and neither paused nor held back by a limit, how long the first of it
     /// has waited, and how busy the slots are. Processes that share a database all look at the same queue: give each the share
     /// that it may take as the most. See [`autoscale`](crate::autoscale).
     pub fn autoscale(mut self, policy: Policy) -> Self {
@@ -462,6 +463,28 @@ impl Hive {
     pub async fn resume(&self, scope: Scope) -> Result<bool> {
         let queue = self.inner.shop.queue.clone();
         queue::write(&self.inner.shop.db, move |tx| pause::resume(tx, &queue, &scope)).await
+    }
+
+    /// Limits how many tasks of the subject run at once or begin in a time, in place of the limit that it had: see [`flow`](crate::flow).
+    /// It holds through restarts and in every process, for what is claimed from here on. Runs under way count, and none is stopped.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](hive_errors::ErrorKind::InvalidInput) with the field that means nothing;
+    /// [`ErrorKind::LimitReached`](hive_errors::ErrorKind::LimitReached) when [`FLOW_LIMITS`](limits::FLOW_LIMITS) are set.
+    pub async fn limit(&self, subject: Subject, limit: Limit) -> Result<()> {
+        let queue = self.inner.shop.queue.clone();
+        queue::write(&self.inner.shop.db, move |tx| flow::limit(tx, &queue, &subject, &limit)).await
+    }
+
+    /// Takes a limit away; `false` when there was none.
+    pub async fn unlimit(&self, subject: Subject) -> Result<bool> {
+        let queue = self.inner.shop.queue.clone();
+        queue::write(&self.inner.shop.db, move |tx| flow::unlimit(tx, &queue, &subject)).await
+    }
+
+    /// The limits that are set, and how many tasks run by them.
+    pub async fn limits(&self) -> Result<Vec<Limited>> {
+        self.inner.shop.db.read(flow::limited).await
     }
 
     /// The agents, by name.

@@ -75,6 +75,7 @@
 pub mod limits;
 pub mod task;
 pub mod telemetry;
+pub mod flow;
 mod lease;
 mod wake;
 mod patience;

@@ -13,7 +13,7 @@ use crate::limits;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Depth {
     /// Of each tenant no more than [`QUEUE_SAMPLED`](limits::QUEUE_SAMPLED), and of no more than
-    /// [`CLAIM_TENANTS`](limits::CLAIM_TENANTS).
+    /// [`CLAIM_LANES`](limits::CLAIM_LANES).
     pub(crate) tasks: u64,
     /// How long the first of them has waited.
     pub(crate) oldest: Duration,
@@ -21,7 +21,7 @@ pub(crate) struct Depth {
 
 /// What waits of each of these agents, in their order. What is paused does not wait: nobody is to start it.
 pub(crate) fn depths(db: &Snapshot<'_>, agents: &[String]) -> Result<Vec<Depth>> {
-    let (now, pauses) = (db.now()?, pause::pauses(db)?);
+    let (now, (pauses, _)) = (db.now()?, pause::rules(db)?);
     agents
         .iter()
         .map(|agent| {
@@ -53,7 +53,7 @@ fn depth(db: &Snapshot<'_>, agent: &str, now: Timestamp) -> Result<Depth> {
            AND NOT EXISTS (SELECT 1 FROM pause WHERE pause.kind = 1 AND pause.name = lane.tenant)",
         &[
             &agent,
-            &(limits::CLAIM_TENANTS as u64),
+            &(limits::CLAIM_LANES as u64),
             &limits::QUEUE_SAMPLED,
         ],
         |row| {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use hive_core::clock::Clock;
 
@@ -14,6 +15,8 @@ pub(crate) struct Places {
     all: Arc<Slots>,
     /// Those that have a limit.
     agents: BTreeMap<String, Arc<Slots>>,
+    /// Whether the last round could have claimed more, had there been more places.
+    short: AtomicBool,
 }
 
 impl Places {
@@ -29,6 +32,7 @@ impl Places {
         Arc::new(Self {
             all: Slots::new(size, Arc::clone(clock)),
             agents: agents.into_iter().filter_map(limited).collect(),
+            short: AtomicBool::new(false),
         })
     }
 
@@ -39,6 +43,16 @@ impl Places {
     /// From here on there are so many for all agents together. The limits of agents stay.
     pub(crate) fn resize(&self, size: usize) {
         self.all.resize(size);
+    }
+
+    /// A round is over that could, or could not, have claimed more, had there been more places.
+    pub(crate) fn note_short(&self, short: bool) {
+        self.short.store(short, Ordering::Relaxed);
+    }
+
+    /// Whether there may be something that waits for a place. What is ready otherwise is held back by something else.
+    pub(crate) fn is_short(&self) -> bool {
+        self.short.load(Ordering::Relaxed)
     }
 
     /// How the slots of the process are used.

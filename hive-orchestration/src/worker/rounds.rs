@@ -135,6 +135,7 @@ impl Rounds {
         let mut places = shop.places.reserve(if claiming { limits::CLAIM_BATCH } else { 0 });
         let free = places.total();
         if free == 0 && self.ends.is_empty() {
+            shop.places.note_short(claiming);
             // Nothing can begin. Timers fall due all the same: a run may wait for one beside its work, to cut it short.
             let due = shop.db.read(|db| Ok((claim::next_due(db)?, db.now()?))).await?;
             let wait = due.0.map_or(limits::DISPATCH_TICK, |at| at.since(due.1));
@@ -149,7 +150,6 @@ impl Rounds {
                 .names()
                 .map(|name| (name.to_owned(), places.of(name)))
                 .collect(),
-            weights: HashMap::new(),
         };
         let (queue, ends, turns) = (
             shop.queue.clone(),
@@ -182,6 +182,7 @@ impl Rounds {
                 return Ok(Next::AtOnce);
             }
         };
+        shop.places.note_short(claims.more || claims.tasks.len() == free);
         self.turns = claims.turns;
         for claimed in claims.tasks {
             // Invariant: no more is claimed than there are places.

@@ -74,10 +74,14 @@ impl Load for OwnQueue {
         let mut ready = 0;
         for (agent, depth) in self.agents.iter().zip(depths) {
             ready += depth.tasks;
-            // What an agent's own limit holds back does not wait for a slot.
-            let tasks = places
-                .left_of(agent)
-                .map_or(depth.tasks, |left| depth.tasks.min(left as u64));
+            // What a limit holds back does not wait for a slot: neither what was left when there were slots enough, nor what its
+            // agent's own limit here leaves no room for.
+            let left = if places.is_short() {
+                places.left_of(agent)
+            } else {
+                Some(0)
+            };
+            let tasks = left.map_or(depth.tasks, |left| depth.tasks.min(left as u64));
             seen.queued += tasks;
             if tasks > 0 {
                 seen.oldest_wait = seen.oldest_wait.max(depth.oldest);

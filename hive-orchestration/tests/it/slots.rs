@@ -10,6 +10,7 @@ use hive_orchestration::builders::AnyAgent;
 use hive_orchestration::bus::Query;
 use hive_orchestration::bus::catalog::SystemScaled;
 use hive_orchestration::core::db::Dialect;
+use hive_orchestration::flow::{Limit, Subject};
 use hive_orchestration::task::{Scope, TaskState};
 use hive_orchestration::{Agent, Context, Failure, Hive, RetryPolicy, agent_fn, registry};
 
@@ -326,28 +327,32 @@ pub(crate) async fn slots_are_not_added_for_what_may_not_start(home: Home) {
     let hive = home
         .hive()
         .agent(guest("limited", &crowd, &gate).with_concurrency(1))
+        .agent(guest("held", &crowd, &gate))
         .agent(guest("paused", &crowd, &gate))
         .agent(guest("other", &crowd, &gate))
-        .autoscale(rash(2, 50).with_busy(0.3, 0.9).unwrap())
+        .autoscale(rash(3, 50).with_busy(0.3, 0.9).unwrap())
         .start()
         .await
         .unwrap();
     hive.pause(Scope::Agent("paused".into())).await.unwrap();
+    let one = Limit::new().concurrency(1);
+    hive.limit(Subject::Agent("held".into()), one).await.unwrap();
     hive.pause(Scope::Tenant("idle".into())).await.unwrap();
     for n in 0..20_u64 {
         hive.submit_named("limited", &n).await.unwrap();
+        hive.submit_named("held", &n).await.unwrap();
         hive.submit_named("paused", &n).await.unwrap();
         hive.submit_named("other", &n).tenant("idle").await.unwrap();
     }
-    wait_for(|| crowd.now() == 1).await;
+    wait_for(|| crowd.now() == 2).await;
     // Long enough for several looks.
     tokio::time::sleep(Duration::from_secs(4)).await;
-    assert_eq!((hive.concurrency(), crowd.now()), (2, 1));
+    assert_eq!((hive.concurrency(), crowd.now()), (3, 2));
     assert!(scaled(&hive).await.is_empty());
     // Now they may.
     hive.resume(Scope::Tenant("idle".into())).await.unwrap();
-    wait_for(|| crowd.now() == 21).await;
-    assert!(hive.concurrency() > 20);
+    wait_for(|| crowd.now() == 22).await;
+    assert!(hive.concurrency() > 21);
     gate.open();
     hive.shutdown().await.unwrap();
 }
