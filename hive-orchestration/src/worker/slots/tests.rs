@@ -59,7 +59,7 @@ fn pick<T>(some: &mut Vec<T>, place: usize) -> Option<T> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     /// Nothing begins beyond the size in force; what runs is never more than the largest size since it began; and when everything
     /// has ended, exactly so many can begin as there are to be.
