@@ -33,6 +33,12 @@ pub mod events {}
 #[doc = include_str!("../guides/processes.md")]
 pub mod processes {}
 
+#[doc = include_str!("../guides/capacity.md")]
+pub mod capacity {}
+
+#[doc = include_str!("../guides/metrics.md")]
+pub mod metrics {}
+
 #[doc = include_str!("../guides/storage.md")]
 pub mod storage {}
 

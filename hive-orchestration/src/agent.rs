@@ -63,6 +63,10 @@ pub trait Agent: Send + Sync + 'static {
     /// Its share where tasks are shared out by weight: 1 unless set, at most [`WEIGHT_MAX`](crate::limits::WEIGHT_MAX).
     const WEIGHT: u32 = declaration::WEIGHT;
 
+    /// How many of its runs may go on at once in one process; as many as the process has slots unless set. Those that wait do
+    /// not count. For an agent that needs something scarce, such as memory or a licence.
+    const CONCURRENCY: Option<usize> = None;
+
     /// What it takes. Checked against this type when a task is submitted.
     type Input: Serialize + DeserializeOwned + JsonSchema + Send + 'static;
 
@@ -174,6 +178,12 @@ impl AnyAgent {
         self.with(|profile| profile.metadata.push((key.into(), value.into())))
     }
 
+    /// Lets at most so many of its runs go on at once in this process, as [`Agent::CONCURRENCY`] does; at least 1.
+    #[must_use]
+    pub fn with_concurrency(self, limit: usize) -> Self {
+        self.with(|profile| profile.concurrency = Some(limit))
+    }
+
     fn with(mut self, change: impl FnOnce(&mut Profile)) -> Self {
         change(Arc::make_mut(&mut self.profile));
         self
@@ -210,6 +220,11 @@ impl AnyAgent {
         self.inner.timeout()
     }
 
+    /// How many of its runs may go on at once in this process, where that is limited.
+    pub(crate) fn concurrency(&self) -> Option<usize> {
+        self.profile.concurrency
+    }
+
     /// Whether the input fits the agent's type.
     pub(crate) fn check(&self, input: &Payload) -> Result<()> {
         self.inner
@@ -240,6 +255,7 @@ impl<A: Agent> From<A> for AnyAgent {
             domains: A::DOMAINS.iter().map(ToString::to_string).collect(),
             weight: A::WEIGHT,
             metadata: Vec::new(),
+            concurrency: A::CONCURRENCY,
         };
         Self::new(Typed(agent), profile)
     }

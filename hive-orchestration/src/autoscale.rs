@@ -19,8 +19,22 @@
 //! # Ok::<(), hive_orchestration::Error>(())
 //! ```
 //!
-//! A [`Driver`] then asks a [`Load`] how things stand, and tells [`Workers`] how many are wanted: the concurrency of this
-//! hive, or whole processes ([`WorkerProcesses`]).
+//! A [`Driver`] then asks a [`Load`] how things stand, and tells [`Workers`] how many are wanted. For a hive's own slots
+//! [`Builder::autoscale`](crate::builders::Builder::autoscale) is all that there is to say:
+//!
+//! ```
+//! # use hive_orchestration::{Context, Failure, Hive, agent_fn};
+//! use hive_orchestration::autoscale::Policy;
+//!
+//! # #[tokio::main] async fn main() -> hive_orchestration::Result<()> {
+//! # let dir = tempfile::tempdir().unwrap();
+//! # let shout = agent_fn("shout", async |_: Context, text: String| Ok::<_, Failure>(text.to_uppercase()));
+//! let hive = Hive::open(dir.path().join("hive.db")).agent(shout).autoscale(Policy::between(2, 200)?).start().await?;
+//! assert_eq!(hive.concurrency(), 2);
+//! # hive.shutdown().await }
+//! ```
+//!
+//! [`WorkerProcesses`] are whole processes; a driver of them is made and run by hand.
 //!
 //! # How it decides
 //!

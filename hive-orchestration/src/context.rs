@@ -1,6 +1,7 @@
 //! What an agent may do, and may rely on, while it runs.
 
 mod activity;
+mod blocking;
 mod drift;
 mod progress;
 mod step;
@@ -18,6 +19,7 @@ use hive_errors::{Error, ErrorKind, Result};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::activity::Activity;
+pub(crate) use self::blocking::{Threads, panicked};
 pub use self::step::{Effect, Step};
 pub use self::wait::{Approval, Signal, Wait};
 use crate::journal::{self, Journal, Kind, Record};
@@ -52,6 +54,7 @@ pub(crate) struct Run {
     pub(crate) db: Db,
     pub(crate) queue: Queue,
     pub(crate) model: ModelHandle,
+    threads: Arc<Threads>,
     pub(crate) activity: Activity,
     pub(crate) stop: CancellationToken,
     journal: Mutex<Journal>,
@@ -63,6 +66,7 @@ impl Run {
         db: Db,
         queue: Queue,
         model: ModelHandle,
+        threads: Arc<Threads>,
         stop: CancellationToken,
         journal: Journal,
     ) -> Self {
@@ -71,6 +75,7 @@ impl Run {
             db,
             queue,
             model,
+            threads,
             activity: Activity::default(),
             stop,
             journal: Mutex::new(journal),

@@ -3,6 +3,7 @@
 mod no_model;
 mod route;
 mod schedules;
+mod slots;
 mod submit;
 
 use std::fmt;
@@ -20,24 +21,27 @@ use hive_core::model::ModelHandle;
 use hive_core::rng::{Rng, SystemRng};
 use hive_errors::{Error, ErrorKind, Result};
 use serde::Serialize;
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use self::schedules::{Define, Scheduling};
+use self::slots::{check_concurrency, loads};
 pub use self::submit::Submit;
 use crate::agent::{Agent, AnyAgent};
+use crate::autoscale::Policy;
+use crate::context::Threads;
 use crate::flow::{Limit, Limited, Subject};
 use crate::handle::TaskHandle;
 use crate::limits;
 use crate::queue::{self, Queue, admin, flow, pause, read, recover};
-use crate::registry::{self, Listing, Load, Loads, Meters, Presence, Registry, Statistics};
+use crate::registry::{self, Listing, Meters, Presence, Registry, Statistics};
 use crate::router::{Directory, Request, Router, Strategy};
 use crate::settings::Settings;
 use crate::tables;
 use crate::task::query::{TaskPage, TaskQuery};
 use crate::task::{Scope, TaskState};
-use crate::worker::{self, Shop};
+use crate::telemetry::Telemetry;
+use crate::worker::{self, Places, Shop};
 
 /// Describes a hive before it is started. Made by [`Hive::open`].
 #[must_use = "a hive does nothing until it is started"]
@@ -48,6 +52,8 @@ pub struct Builder {
     model: Option<ModelHandle>,
     router: Arc<dyn Router>,
     concurrency: usize,
+    scaling: Option<Policy>,
+    blocking_threads: usize,
     drain: Duration,
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
@@ -73,9 +79,29 @@ impl Builder {
         self
     }
 
-    /// How many attempts run at once; [`CONCURRENCY`](crate::limits::CONCURRENCY) unless set. Tasks that wait do not count.
+    /// How many attempts run at once in this process: its slots; [`CONCURRENCY`](crate::limits::CONCURRENCY) unless set. Tasks that
+    /// wait do not count. An agent may have a [limit](crate::Agent::CONCURRENCY) of its own beneath it.
     pub fn concurrency(mut self, limit: usize) -> Self {
         self.concurrency = limit;
+        self
+    }
+
+    /// Has as many slots as the load needs, within the bounds of the policy; it begins with the least, whatever
+    /// [`Builder::concurrency`] says. Each change is told by the event `system.scaled`.
+    ///
+    /// The load is what is ready for the agents of this process and neither paused nor held back by a limit, how long the first of it
+    /// has waited, and how busy the slots are. Processes that share a database all look at the same queue: give each the share
+    /// that it may take as the most. See [`autoscale`](crate::autoscale).
+    pub fn autoscale(mut self, policy: Policy) -> Self {
+        self.scaling = Some(policy);
+        self
+    }
+
+    /// How many threads of this process may be busy with what agents do under [`Context::blocking`](crate::Context::blocking);
+    /// [`BLOCKING_THREADS`](crate::limits::BLOCKING_THREADS) unless set, at least 1. The runtime's own limit for blocking threads must not
+    /// be lower.
+    pub fn blocking_threads(mut self, limit: usize) -> Self {
+        self.blocking_threads = limit;
         self
     }
 
@@ -118,11 +144,12 @@ impl Builder {
         for agent in self.agents {
             registry.add(agent)?;
         }
-        if self.concurrency == 0 || self.concurrency > Semaphore::MAX_PERMITS {
-            return Err(Error::new(ErrorKind::InvalidInput, "the concurrency is out of range")
-                .with("concurrency", self.concurrency)
-                .with("least", 1));
-        }
+        check_concurrency(self.concurrency)?;
+        check_concurrency(self.blocking_threads)?;
+        let slots = self
+            .scaling
+            .as_ref()
+            .map_or(self.concurrency, |policy| policy.min() as usize);
         let mut options = self
             .options
             .clock(Arc::clone(&self.clock))
@@ -135,7 +162,8 @@ impl Builder {
         let db = Db::open(options).await?;
         let ids = IdSource::new(Arc::clone(&self.clock), Arc::clone(&self.rng));
         let bus = Bus::open(db.clone(), Arc::clone(&self.clock), ids.clone()).await?;
-        let queue = Queue::new(bus, self.clock, self.rng, ids, Arc::default());
+        let mut queue = Queue::new(bus, self.clock, self.rng, ids, Arc::default());
+        queue.telemetry = Telemetry::new(registry.names());
         let meters = Meters::new(Arc::clone(&queue.clock), registry.names());
         let offers = registry.declarations().cloned().collect();
         let presence = Arc::new(Presence::new(
@@ -144,7 +172,8 @@ impl Builder {
             offers,
             Arc::clone(&meters),
         ));
-        let loads = loads(&queue, &meters, self.concurrency);
+        let places = Places::new(slots, registry.all(), &queue.clock);
+        let loads = loads(&queue, &meters, &places);
         let (opening, coming, load) = (queue.clone(), Arc::clone(&presence), Arc::clone(&loads));
         let epoch = queue::write(&db, move |tx| {
             let epoch = recover::begin_epoch(tx, &opening)?;
@@ -169,13 +198,14 @@ impl Builder {
             loads,
             router: self.router,
             model: self.model.unwrap_or_else(|| ModelHandle::new(no_model::NoModel)),
-            slots: Arc::new(Semaphore::new(self.concurrency)),
+            places,
+            threads: Arc::new(Threads::new(self.blocking_threads)),
             drain: self.drain,
             recovered: AtomicUsize::new(recovered),
             draining: CancellationToken::new(),
             closed: CancellationToken::new(),
         });
-        let server = tokio::spawn(worker::serve(Arc::clone(&shop)));
+        let server = tokio::spawn(worker::serve(Arc::clone(&shop), self.scaling));
         let guard = shop.draining.clone().drop_guard();
         Ok(Hive {
             inner: Arc::new(Inner {
@@ -185,19 +215,6 @@ impl Builder {
             }),
         })
     }
-}
-
-/// How busy an agent is here. All agents of a process share its workers.
-fn loads(queue: &Queue, meters: &Arc<Meters>, concurrency: usize) -> Loads {
-    let (wakeups, meters) = (Arc::clone(&queue.wakeups), Arc::clone(meters));
-    let concurrency = u32::try_from(concurrency).unwrap_or(u32::MAX);
-    Arc::new(move |agent| {
-        meters.died(agent, wakeups.take_died(agent));
-        Load {
-            running: meters.running(agent),
-            concurrency,
-        }
-    })
 }
 
 impl fmt::Debug for Builder {
@@ -240,6 +257,8 @@ impl Hive {
             model: None,
             router: Arc::new(Strategy::default()),
             concurrency: limits::CONCURRENCY,
+            scaling: None,
+            blocking_threads: limits::BLOCKING_THREADS,
             drain: limits::DRAIN,
             clock: Arc::new(SystemClock),
             rng: Arc::new(SystemRng),

@@ -67,12 +67,14 @@
 //! [`core`] (database, clock, models), [`bus`] (events) and [`errors`] are the crates below, re-exported; [`limits`] holds
 //! every bound with its reason, [`settings`] what an operator may set. [`task`] describes what can be asked of a task,
 //! [`registry`] who is there, [`router`] who gets a task that is not meant for one agent by name, [`schedule`] when tasks are
-//! submitted by themselves, [`builders`] what `Hive::open` and its kin return. [`autoscale`] decides how many workers the load needs, and sees to it that there are.
+//! submitted by themselves, [`builders`] what `Hive::open` and its kin return. [`autoscale`] decides how many workers the load needs, and
+//! sees to it that there are; [`telemetry`] lists what is counted and measured.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod limits;
 pub mod task;
+pub mod telemetry;
 pub mod flow;
 mod lease;
 mod wake;

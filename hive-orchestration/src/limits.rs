@@ -54,6 +54,10 @@ pub const CALL_DEPTH: u32 = 64;
 /// Attempts that run at once unless the builder says otherwise. Agents mostly wait for models, so more than cores.
 pub const CONCURRENCY: usize = 64;
 
+/// Threads of a process that are busy with what agents do under `Context::blocking`, unless the builder says otherwise: more than
+/// cores, because some of it waits for devices, and few enough that the rest of the process gets its share.
+pub const BLOCKING_THREADS: usize = 32;
+
 /// Tasks claimed in one transaction: enough to fill the workers, short enough not to hold other writers up.
 pub const CLAIM_BATCH: usize = 256;
 
@@ -314,3 +318,11 @@ pub const AUTOSCALE_EVERY: Duration = Duration::from_secs(1);
 
 /// How long whatever an autoscaler asks or tells may take: it is to look again rather than to hang.
 pub const AUTOSCALE_ANSWER: Duration = Duration::from_secs(30);
+
+/// How often what has to be looked at to be known is sampled for metrics: more often than collectors usually ask, and seldom enough
+/// that the looks cost nothing.
+pub const SAMPLE_EVERY: Duration = Duration::from_secs(5);
+
+/// The part of the recent past by which an autoscaler knows how long tasks take: long enough for tasks that take longer than the
+/// time between two looks.
+pub const AUTOSCALE_PACE: Duration = Duration::from_secs(30);

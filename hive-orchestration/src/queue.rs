@@ -12,6 +12,7 @@ mod tests;
 pub(crate) mod admin;
 pub(crate) mod cancel;
 pub(crate) mod claim;
+pub(crate) mod depth;
 mod emit;
 pub(crate) mod finish;
 pub(crate) mod flow;
@@ -38,6 +39,7 @@ use crate::journal;
 use crate::lease::{Lease, guard};
 use crate::limits;
 use crate::task::Progress;
+use crate::telemetry::Telemetry;
 use crate::wake::Wakeups;
 
 /// Something may be ready to run.
@@ -58,6 +60,7 @@ pub(crate) struct Queue {
     pub(crate) ids: IdSource,
     pub(crate) instance: InstanceId,
     pub(crate) wakeups: Arc<Wakeups>,
+    pub(crate) telemetry: Arc<Telemetry>,
     /// What is submitted, and what steps remember, at the same time goes into one transaction.
     pub(crate) gathers: Arc<Gathers>,
     /// Replaced when others have taken this process for dead.
@@ -74,7 +77,7 @@ pub(crate) struct Gathers {
 }
 
 impl Queue {
-    /// A queue before its first epoch has begun.
+    /// A queue before its first epoch has begun. It counts into nothing.
     pub(crate) fn new(
         bus: Bus,
         clock: Arc<dyn Clock>,
@@ -89,6 +92,7 @@ impl Queue {
             rng,
             ids,
             wakeups,
+            telemetry: Arc::default(),
             gathers: Arc::new(Gathers {
                 submissions: Gather::new(limits::GATHER_TURNS, limits::SUBMIT_GATHERED, submit::weight),
                 records: Gather::new(limits::GATHER_TURNS, limits::RECORD_GATHERED, journal::weight),

@@ -56,6 +56,17 @@ impl Registry {
                 .with("agent", agent.name())
                 .with_hint("give each agent a name of its own"));
         }
+        let most = tokio::sync::Semaphore::MAX_PERMITS;
+        if let Some(limit) = agent.concurrency()
+            && (limit == 0 || limit > most)
+        {
+            return Err(
+                Error::new(ErrorKind::InvalidInput, "the concurrency of an agent is out of range")
+                    .with("agent", agent.name())
+                    .with("concurrency", limit)
+                    .with("least", 1),
+            );
+        }
         let declaration = agent.declaration()?;
         self.declarations.insert(agent.name().to_owned(), declaration);
         self.agents.insert(agent.name().to_owned(), agent);

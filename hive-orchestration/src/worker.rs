@@ -4,18 +4,27 @@ mod allowance;
 mod bell;
 mod drive;
 mod others;
+mod places;
 mod rounds;
+mod samples;
+mod scaling;
+mod slots;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
+use hive_core::clock::timeout;
 use hive_core::db::Db;
 use hive_core::model::ModelHandle;
+use hive_core::shutdown::Shutdown;
 use hive_errors::Result;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::places::Places;
+use crate::autoscale::Policy;
+use crate::context::Threads;
+use crate::limits;
 use crate::queue::{self, Queue, recover};
 use crate::registry::{self, Loads, Meters, Presence, Registry};
 use crate::router::{self, Desk, Directory, Router};
@@ -35,7 +44,8 @@ pub(crate) struct Shop {
     pub(crate) directory: Directory,
     pub(crate) router: Arc<dyn Router>,
     pub(crate) model: ModelHandle,
-    pub(crate) slots: Arc<Semaphore>,
+    pub(crate) places: Arc<Places>,
+    pub(crate) threads: Arc<Threads>,
     pub(crate) drain: Duration,
     /// How many runs of dead processes were taken back.
     pub(crate) recovered: AtomicUsize,
@@ -56,7 +66,7 @@ impl std::fmt::Debug for Shop {
 }
 
 /// Claims and runs until the hive drains, then hands back what did not end in time and closes the database.
-pub(crate) async fn serve(shop: Arc<Shop>) -> Result<()> {
+pub(crate) async fn serve(shop: Arc<Shop>, scaling: Option<Policy>) -> Result<()> {
     // Also when this should panic: whoever waits for a task must not wait for ever.
     let _closed = shop.closed.clone().drop_guard();
     let ending = CancellationToken::new();
@@ -71,6 +81,10 @@ pub(crate) async fn serve(shop: Arc<Shop>) -> Result<()> {
         shop.draining.clone(),
         ending.clone(),
     ));
+    // Until then, because runs that come back from a wait need slots as well.
+    let settled = Shutdown::new();
+    let scaling = scaling.map(|policy| tokio::spawn(scaling::driver(&shop, policy).run(settled.clone())));
+    let samples = tokio::spawn(samples::sample(Arc::clone(&shop), ending.clone()));
     let desk = Desk {
         db: &shop.db,
         queue: &shop.queue,
@@ -83,6 +97,21 @@ pub(crate) async fn serve(shop: Arc<Shop>) -> Result<()> {
         // It ends early only when the database is closed; the rounds find that out by themselves.
         () = async { router::mind(desk).await; std::future::pending().await } => {}
     }
+    if timeout(&*shop.queue.clock, limits::DRAIN, shop.threads.settled())
+        .await
+        .is_err()
+    {
+        tracing::warn!(
+            threads = shop.threads.busy(),
+            "what runs began on threads of their own goes on, and nobody waits for it any more"
+        );
+    }
+    settled.request();
+    if let Some(scaling) = scaling
+        && let Err(error) = scaling.await
+    {
+        tracing::error!(%error, "what sets the number of slots died");
+    }
     // It ends with the transaction that it is at.
     if let Err(error) = schedules.await {
         tracing::error!(%error, "the driver of the schedules died; what is due waits for the next open");
@@ -91,6 +120,9 @@ pub(crate) async fn serve(shop: Arc<Shop>) -> Result<()> {
     ending.cancel();
     if let Err(error) = presence.await {
         tracing::error!(%error, "the heartbeat of the agents died");
+    }
+    if let Err(error) = samples.await {
+        tracing::error!(%error, "what samples for metrics died");
     }
     if let Err(error) = others.await {
         tracing::error!(%error, "the watch over other processes died");

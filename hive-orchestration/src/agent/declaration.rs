@@ -18,6 +18,8 @@ pub(super) struct Profile {
     pub(super) domains: Vec<String>,
     pub(super) weight: u32,
     pub(super) metadata: Vec<(String, String)>,
+    /// Of this process alone, and no part of the declaration.
+    pub(super) concurrency: Option<usize>,
 }
 
 impl Default for Profile {
@@ -28,6 +30,7 @@ impl Default for Profile {
             domains: Vec::new(),
             weight: WEIGHT,
             metadata: Vec::new(),
+            concurrency: None,
         }
     }
 }

@@ -12,7 +12,7 @@ use hive_core::id::TaskId;
 use hive_errors::{Failure, Result};
 
 use super::{Queue, TaskRef};
-use crate::task::Progress;
+use crate::task::{Progress, TaskState};
 
 fn emit<T: TypedEvent>(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef, data: &T) -> Result<()> {
     queue.bus.publish_in(tx, of(task, data)?).map(drop)
@@ -134,6 +134,7 @@ pub(super) fn failed(
         message: failure.message().to_owned(),
         will_retry: retry_at.is_some(),
     };
+    queue.telemetry.failed(tx, &task.agent, failure, retry_at.is_some());
     emit(tx, queue, task, &data)?;
     let Some(at) = retry_at else { return Ok(()) };
     let data = TaskRetrying {
@@ -152,6 +153,7 @@ pub(super) fn cancelled(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef, reason: 
         attempt: task.attempt,
         reason: Some(reason.to_owned()),
     };
+    queue.telemetry.ended(tx, &task.agent, TaskState::Cancelled);
     emit(tx, queue, task, &data)
 }
 

@@ -85,6 +85,9 @@ fn complete_all(tx: &mut Tx<'_>, queue: &Queue, ends: &[&Finished], now: Timesta
         }
     }
     tx.insert_all(&OUTPUTS, &outputs)?;
+    let succeeded = ends.iter().filter(|end| accepted.contains(&end.lease.task));
+    let agents = succeeded.map(|end| end.task.agent.as_str());
+    queue.telemetry.count(tx, agents, |agent| &agent.succeeded);
     emit::all(tx, queue, events)?;
     cancel::descendants(tx, queue, accepted.iter().copied())?;
     for Finished { lease, task, .. } in ends {
@@ -251,6 +254,7 @@ pub(super) fn end(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef, state: TaskSta
         "UPDATE task SET state = ?2, epoch = 0, finished_at = ?3, single = NULL WHERE seq = ?1",
         &[&task.seq, &state.code(), &now],
     )?;
+    queue.telemetry.ended(tx, &task.agent, state);
     after_end(tx, queue, task, state, failure)
 }
 

@@ -96,6 +96,9 @@ pub(crate) fn recover(tx: &mut Tx<'_>, queue: &Queue, limit: usize) -> Result<us
                 events.push(emit::recovered(&task)?);
                 let (wakeups, id) = (queue.wakeups.clone(), task.id);
                 tx.on_commit(move || wakeups.changed(id));
+                queue
+                    .telemetry
+                    .count(tx, [task.agent.as_str()], |agent| &agent.recovered);
             }
             AfterCrash::Dead { crashes } => bury(tx, queue, &task, crashes)?,
         }
@@ -136,6 +139,7 @@ fn bury(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef, crashes: u32) -> Result<
         .with("crashes", crashes)
         .with_hint("run it alone under a debugger; once the cause is gone, submit it again");
     finish::record(tx, task.seq, &failure)?;
+    queue.telemetry.failed(tx, &task.agent, &failure, false);
     emit::dead(tx, queue, task, &failure)?;
     finish::end(tx, queue, task, TaskState::Dead, &failure)
 }

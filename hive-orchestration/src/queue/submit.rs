@@ -317,6 +317,12 @@ fn insert(
     }
     tx.insert_all(&BODIES, &bodies)?;
     tx.insert_all(&LABELS, &labels)?;
+    let new = tasks.iter().zip(&seqs).filter(|(_, seq)| seq.is_some());
+    queue
+        .telemetry
+        .count(tx, new.map(|((new, _), _)| new.agent.as_str()), |agent| {
+            &agent.submitted
+        });
     emit::all(tx, queue, events)?;
     if wake {
         queue.wake_ready(tx);

@@ -1,5 +1,6 @@
 //! Every verb of a run is fenced, and no statement looks at rows that it does not want.
 
+mod depth;
 mod fences;
 mod plans;
 

@@ -4,6 +4,7 @@
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -80,6 +81,9 @@ impl Meter {
 pub(crate) struct Meters {
     clock: Arc<dyn Clock>,
     agents: BTreeMap<String, Mutex<Meter>>,
+    /// Attempts of all agents that have begun, and those that are over however they ended, since the process began.
+    begun: AtomicU64,
+    over: AtomicU64,
 }
 
 impl Meters {
@@ -89,12 +93,15 @@ impl Meters {
         Arc::new(Self {
             clock,
             agents: agents.collect(),
+            begun: AtomicU64::new(0),
+            over: AtomicU64::new(0),
         })
     }
 
     /// An attempt begins that was ready for `waited`. It runs until what is returned is dropped.
     pub(crate) fn start(self: &Arc<Self>, agent: &str, waited: Duration) -> Run {
         let now = self.now();
+        self.begun.fetch_add(1, Ordering::Relaxed);
         self.with(agent, |meter| {
             meter.running = meter.running.saturating_add(1);
             meter.slot(now).wait.add(waited);
@@ -113,6 +120,11 @@ impl Meters {
             let tally = meter.slot(now);
             tally.dead = tally.dead.saturating_add(tasks);
         });
+    }
+
+    /// How many attempts have begun, and how many of them are over, since the process began.
+    pub(crate) fn totals(&self) -> (u64, u64) {
+        (self.begun.load(Ordering::Relaxed), self.over.load(Ordering::Relaxed))
     }
 
     /// How many attempts of the agent run now.
@@ -155,8 +167,8 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// The attempt has ended.
-    pub(crate) fn ended(self, how: Ended) {
+    /// The attempt has ended; how long it took.
+    pub(crate) fn ended(self, how: Ended) -> Duration {
         let took = self.meters.clock.monotonic().saturating_sub(self.began);
         let now = self.meters.now();
         self.meters.with(&self.agent, |meter| {
@@ -168,11 +180,13 @@ impl Run {
             };
             *count = count.saturating_add(1);
         });
+        took
     }
 }
 
 impl Drop for Run {
     fn drop(&mut self) {
+        self.meters.over.fetch_add(1, Ordering::Relaxed);
         self.meters.with(&self.agent, |meter| {
             meter.running = meter.running.saturating_sub(1);
         });

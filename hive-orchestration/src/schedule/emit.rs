@@ -10,11 +10,13 @@ use hive_core::id::TaskId;
 use hive_errors::Result;
 
 use super::spec::Due;
+use crate::telemetry::Telemetry;
 
 /// Whose life, and on whose behalf.
 #[derive(Clone, Copy)]
 pub(super) struct Teller<'a> {
     pub(super) bus: &'a Bus,
+    pub(super) telemetry: &'a Telemetry,
     pub(super) name: &'a str,
     pub(super) tenant: &'a str,
 }
@@ -53,6 +55,7 @@ impl Teller<'_> {
             task,
             due,
         };
+        self.telemetry.fired(tx);
         self.tell(tx, &data, Some(task))
     }
 

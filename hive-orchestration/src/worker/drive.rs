@@ -1,6 +1,5 @@
 //! One run: polls the agent, keeps the journal and the database in step, lets go when it only waits.
 
-use std::any::Any;
 use std::future::{Future, pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
@@ -9,13 +8,13 @@ use std::task::Poll;
 
 use hive_core::payload::Payload;
 use hive_errors::{ErrorKind, Failure, Result, RetryPolicy};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::Shop;
 use super::allowance::Allowance;
 use super::bell::Bell;
+use super::places::Place;
 use crate::agent::AnyAgent;
-use crate::context::{Context, Run};
+use crate::context::{Context, Run, panicked};
 use crate::journal::Journal;
 use crate::lease::Lease;
 use crate::limits;
@@ -37,7 +36,7 @@ enum End {
 }
 
 /// Runs an agent; how that ended is for the dispatcher to write down.
-pub(super) async fn run(shop: Arc<Shop>, claimed: Claimed, permit: OwnedSemaphorePermit) -> Option<Finished> {
+pub(super) async fn run(shop: Arc<Shop>, claimed: Claimed, place: Place) -> Option<Finished> {
     let (lease, task) = (claimed.lease, claimed.task.clone());
     let _leave = Leave {
         wakeups: &shop.queue.wakeups,
@@ -46,21 +45,24 @@ pub(super) async fn run(shop: Arc<Shop>, claimed: Claimed, permit: OwnedSemaphor
     // Invariant: only tasks of known agents are claimed.
     let agent = shop.registry.get(&task.agent).cloned()?;
     let meter = shop.meters.start(agent.name(), claimed.waited);
+    let metrics = Arc::clone(shop.queue.telemetry.agent(agent.name()));
+    metrics.started.increment(1);
+    metrics.wait.record(claimed.waited);
     // All of it, because destructors of the agent's may panic too, wherever its future is dropped.
-    let end = match contained(attempt(&shop, &agent, claimed, permit)).await {
+    let end = match contained(attempt(&shop, &agent, claimed, place)).await {
         Ok(end) => end,
         Err(failure) => End::Failure(failure),
     };
     let how = match end {
         End::Output(output) => {
-            meter.ended(Ended::Succeeded);
+            metrics.run.record(meter.ended(Ended::Succeeded));
             match How::output(&task, output) {
                 Ok(how) => how,
                 Err(error) => How::Failure(error.into(), RetryPolicy::none()),
             }
         }
         End::Failure(failure) => {
-            meter.ended(Ended::Failed);
+            metrics.run.record(meter.ended(Ended::Failed));
             // The agent's code once more.
             match catch_unwind(AssertUnwindSafe(|| agent.retry())) {
                 Ok(policy) => How::Failure(failure, policy),
@@ -84,7 +86,7 @@ impl Drop for Leave<'_> {
     }
 }
 
-async fn attempt(shop: &Shop, agent: &AnyAgent, claimed: Claimed, permit: OwnedSemaphorePermit) -> End {
+async fn attempt(shop: &Shop, agent: &AnyAgent, claimed: Claimed, place: Place) -> End {
     let (lease, signs, clock) = (claimed.lease, claimed.signs.clone(), &*shop.queue.clock);
     // A first run has nothing to remember.
     let journal = if lease.attempt == 1 {
@@ -106,6 +108,7 @@ async fn attempt(shop: &Shop, agent: &AnyAgent, claimed: Claimed, permit: OwnedS
         shop.db.clone(),
         shop.queue.clone(),
         shop.model.clone(),
+        Arc::clone(&shop.threads),
         signs.stop.clone(),
         journal,
     );
@@ -117,7 +120,7 @@ async fn attempt(shop: &Shop, agent: &AnyAgent, claimed: Claimed, permit: OwnedS
         shop,
         cx: &cx,
         bell: &bell,
-        permit: Some(permit),
+        place: Some(place),
         allowance: Allowance::new(clock, agent.timeout()),
         grace: None,
     };
@@ -174,7 +177,7 @@ struct Driver<'a> {
     cx: &'a Context,
     bell: &'a Bell,
     /// Held while some branch works; given back while all of them wait.
-    permit: Option<OwnedSemaphorePermit>,
+    place: Option<Place>,
     allowance: Allowance<'a>,
     /// When to think of parking; running while every branch waits.
     grace: Option<Nap<'a>>,
@@ -192,7 +195,7 @@ impl Driver<'_> {
             };
             self.grace = Some(self.shop.queue.clock.sleep(after));
             self.allowance.stop();
-            if self.permit.take().is_some() {
+            if self.place.take().is_some() {
                 self.shop.queue.wakeups.dispatch();
             }
         } else {
@@ -241,10 +244,10 @@ impl Driver<'_> {
     }
 
     async fn resume(&mut self) {
-        if self.permit.is_none() {
+        if self.place.is_none() {
             // Waits in line with every other run. A run that must stop need not get there.
-            self.permit = tokio::select! {
-                permit = Arc::clone(&self.shop.slots).acquire_owned() => permit.ok(),
+            self.place = tokio::select! {
+                place = self.shop.places.acquire(&self.cx.run.claimed.task.agent) => Some(place),
                 () = self.cx.run.stop.cancelled() => None,
             };
         }
@@ -262,13 +265,4 @@ async fn contained<F: Future>(work: F) -> Result<F::Output, Failure> {
         },
     )
     .await
-}
-
-fn panicked(panic: &(dyn Any + Send)) -> Failure {
-    let said = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message");
-    Failure::retryable(format!("the agent panicked: {said}")).with_kind(ErrorKind::Panic)
 }

@@ -131,17 +131,11 @@ impl Rounds {
         if self.unsure {
             self.give_back().await?;
         }
-        // Permits first: a claimed task must never wait for a worker.
-        let free = if claiming {
-            shop.slots.available_permits().min(limits::CLAIM_BATCH)
-        } else {
-            0
-        };
-        let count = u32::try_from(free).unwrap_or(u32::MAX);
-        let Ok(mut permits) = Arc::clone(&shop.slots).try_acquire_many_owned(count) else {
-            return Ok(Next::AtOnce);
-        };
+        // Places first: a claimed task must never wait for a worker.
+        let mut places = shop.places.reserve(if claiming { limits::CLAIM_BATCH } else { 0 });
+        let free = places.total();
         if free == 0 && self.ends.is_empty() {
+            shop.places.note_short(claiming);
             // Nothing can begin. Timers fall due all the same: a run may wait for one beside its work, to cut it short.
             let due = shop.db.read(|db| Ok((claim::next_due(db)?, db.now()?))).await?;
             let wait = due.0.map_or(limits::DISPATCH_TICK, |at| at.since(due.1));
@@ -151,7 +145,11 @@ impl Rounds {
         }
         let room = Room {
             total: free,
-            agents: shop.registry.names().map(|name| (name.to_owned(), free)).collect(),
+            agents: shop
+                .registry
+                .names()
+                .map(|name| (name.to_owned(), places.of(name)))
+                .collect(),
             versions: shop.registry.versions(),
         };
         let (queue, ends, turns) = (
@@ -169,6 +167,9 @@ impl Rounds {
             }
         })
         .await;
+        let took = shop.queue.clock.monotonic().saturating_sub(begun);
+        let claimed = done.as_ref().map(|claims| claims.tasks.len());
+        shop.queue.telemetry.round(took, ends.len(), claimed);
         let claims = match done {
             Ok(claims) => claims,
             Err(error) => {
@@ -182,15 +183,18 @@ impl Rounds {
                 return Ok(Next::AtOnce);
             }
         };
+        shop.places.note_short(claims.more || claims.tasks.len() == free);
         self.turns = claims.turns;
         for claimed in claims.tasks {
-            // Invariant: no more is claimed than there are permits.
-            let Some(permit) = permits.split(1) else { break };
+            // Invariant: no more is claimed than there are places.
+            let Some(place) = places.take(&claimed.task.agent) else {
+                break;
+            };
             let task = claimed.lease.task;
-            let run = self.runs.spawn(drive::run(Arc::clone(&shop), claimed, permit));
+            let run = self.runs.spawn(drive::run(Arc::clone(&shop), claimed, place));
             self.open.insert(run.id(), task);
         }
-        drop(permits);
+        drop(places);
         Ok(if claims.more {
             Next::AtOnce
         } else {

@@ -20,6 +20,7 @@ mod flow;
 mod kill;
 mod kit;
 mod many;
+mod metrics;
 #[cfg(all(feature = "process", unix))]
 mod process;
 mod program;
@@ -29,6 +30,7 @@ mod races;
 mod recovery;
 mod schedules;
 mod shutdown;
+mod slots;
 mod trouble;
 mod waiting;
 
@@ -145,6 +147,21 @@ cases! {
         what_agents_do_is_counted,
         routers_of_ones_own_and_chains,
         a_task_whose_agent_stays_away_goes_to_another,
+    }
+    slots {
+        more_and_fewer_while_runs_are_under_way,
+        fewer_slots_hold_for_what_begins_afterwards,
+        an_agent_with_a_limit_leaves_room_for_others,
+        the_limit_of_an_agent_holds_for_those_that_come_back,
+        others_are_told_how_many_runs_there_may_be,
+        a_limit_that_is_none_is_refused,
+        slots_follow_the_load,
+        slots_are_not_added_for_what_may_not_start,
+        who_comes_back_from_a_wait_wakes_the_hive,
+        what_blocks_is_a_step_on_a_thread_of_its_own,
+        no_more_threads_block_than_may,
+        a_cancelled_run_does_not_wait_for_its_thread,
+        a_blocked_thread_of_the_runtime_stops_nobody_else,
     }
     trouble {
         settings_that_panic_end_the_task,

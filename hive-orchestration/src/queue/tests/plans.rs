@@ -131,6 +131,7 @@ async fn hot_statements_go_by_their_own_index() {
         ("ORDER BY priority DESC, seq LIMIT ?4", "task_ready", true),
         ("AND priority = ?6\n", "task_ready", true),
         ("AND resumed = 1 AND agent = ?1", "task_resumed", true),
+        ("LIMIT ?3) AS found", "task_ready", true),
         ("WHERE state = 2 AND epoch <> ?1", "task_running", true),
         ("deadline <= ?1 ORDER BY deadline", "task_deadline", true),
         ("SELECT min(run_at)", "task_deadline", true),

@@ -112,6 +112,7 @@ impl Record {
     pub(super) fn teller<'a>(&'a self, queue: &'a Queue) -> Teller<'a> {
         Teller {
             bus: &queue.bus,
+            telemetry: &queue.telemetry,
             name: &self.name,
             tenant: &self.tenant,
         }
