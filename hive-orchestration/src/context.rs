@@ -3,6 +3,7 @@
 mod activity;
 mod drift;
 mod progress;
+mod record;
 mod step;
 mod transaction;
 mod wait;
@@ -18,6 +19,7 @@ use hive_errors::{Error, ErrorKind, Result};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::activity::Activity;
+pub use self::record::{OwnDeployment, OwnReview, OwnWorkflow};
 pub use self::step::{Effect, Step};
 pub use self::wait::{Approval, Signal, Wait};
 use crate::journal::{self, Journal, Kind, Record};

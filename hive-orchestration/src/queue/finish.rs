@@ -251,6 +251,7 @@ pub(super) fn end(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef, state: TaskSta
         "UPDATE task SET state = ?2, epoch = 0, finished_at = ?3, single = NULL WHERE seq = ?1",
         &[&task.seq, &state.code(), &now],
     )?;
+    super::record::left(tx, queue, task, state, failure)?;
     after_end(tx, queue, task, state, failure)
 }
 
