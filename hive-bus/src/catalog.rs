@@ -69,8 +69,8 @@ pub use self::task::{
     TaskStarted, TaskStepCompleted, TaskSubmitted, TaskSucceeded, TaskWaiting, WaitsFor,
 };
 pub use self::workflow::{
-    WorkflowAnswered, WorkflowAsked, WorkflowCancelled, WorkflowFailed, WorkflowPlanned, WorkflowStarted,
-    WorkflowSucceeded,
+    StageEnd, WorkflowAnswered, WorkflowAsked, WorkflowCancelled, WorkflowFailed, WorkflowPlanned, WorkflowStageEnded,
+    WorkflowStageStarted, WorkflowStarted, WorkflowSucceeded,
 };
 pub use crate::message::MessageSent;
 use crate::schema::{EventType, TopicRegistry};
@@ -105,6 +105,8 @@ fn built_in() -> Vec<EventType> {
         ReviewEscalated,
         WorkflowStarted,
         WorkflowPlanned,
+        WorkflowStageStarted,
+        WorkflowStageEnded,
         WorkflowAsked,
         WorkflowAnswered,
         WorkflowSucceeded,

@@ -3,6 +3,7 @@
 use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use hive_core::id::TaskId;
 use hive_core::payload::Payload;
@@ -11,6 +12,7 @@ use serde::de::DeserializeOwned;
 
 use crate::agent::Agent;
 use crate::context::Context;
+use crate::family::Record;
 use crate::journal::Kind;
 use crate::limits;
 use crate::queue::cancel;
@@ -24,6 +26,7 @@ pub struct Call<A: Agent> {
     input: A::Input,
     priority: Priority,
     key: Option<String>,
+    record: Option<Arc<Record>>,
 }
 
 impl<A: Agent> Call<A> {
@@ -33,6 +36,7 @@ impl<A: Agent> Call<A> {
             input,
             priority: Priority::default(),
             key: None,
+            record: None,
         }
     }
 
@@ -51,12 +55,21 @@ impl<A: Agent> Call<A> {
         self
     }
 
+    /// What the child is about, as a record of its own; see [`family`](crate::family). It is written in the same commit as the child.
+    #[must_use]
+    pub fn record(mut self, record: impl Into<Record>) -> Self {
+        self.record = Some(Arc::new(record.into()));
+        self
+    }
+
     fn into_task(self, id: TaskId, tenant: &str) -> Result<NewTask> {
+        self.record.as_ref().map_or(Ok(()), |record| record.check())?;
         let input = Payload::encode(&self.input, limits::PAYLOAD_BYTES)?;
         check_key("key", self.key.as_deref())?;
         Ok(NewTask {
             priority: self.priority,
             key: self.key.unwrap_or_default(),
+            record: self.record,
             ..NewTask::new(id, A::NAME, tenant, input)
         })
     }

@@ -4,6 +4,7 @@ mod activity;
 mod blocking;
 mod drift;
 mod progress;
+mod record;
 mod step;
 mod transaction;
 mod wait;
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::activity::Activity;
 pub(crate) use self::blocking::{Threads, panicked};
+pub use self::record::{OwnDeployment, OwnReview, OwnWorkflow};
 pub use self::step::{Effect, Step};
 pub use self::wait::{Approval, Signal, Wait};
 use crate::journal::{self, Journal, Kind, Record};

@@ -1,5 +1,6 @@
 //! The hive: opened with a builder, started, given tasks, shut down.
 
+mod families;
 mod no_model;
 mod route;
 mod schedules;
@@ -432,7 +433,7 @@ impl Hive {
         }
     }
 
-    /// Forgets the tasks that ended longer ago than `age`, with their inputs, outputs and journals, a bounded batch at a time; how
+    /// Forgets the tasks that ended longer ago than `age`, with their inputs, outputs, journals and [records](crate::family), a bounded batch at a time; how
     /// many. Tasks whose callers go on are kept, and so are events: those have a [retention](Bus::retain) of their own. An
     /// idempotency key is free again with its task.
     ///

@@ -27,6 +27,8 @@ pub(crate) enum Kind {
     Timer,
     Signal,
     Children,
+    /// What a run says of its own record.
+    Record,
 }
 
 impl Kind {
@@ -38,6 +40,7 @@ impl Kind {
             Self::Timer => 3,
             Self::Signal => 4,
             Self::Children => 5,
+            Self::Record => 6,
         }
     }
 
@@ -49,6 +52,7 @@ impl Kind {
             3 => Self::Timer,
             4 => Self::Signal,
             5 => Self::Children,
+            6 => Self::Record,
             other => {
                 return Err(Error::new(ErrorKind::Corrupt, "a journal entry has an unknown kind").with("kind", other));
             }
@@ -63,6 +67,7 @@ impl Kind {
             Self::Timer => "sleep",
             Self::Signal => "wait",
             Self::Children => "call",
+            Self::Record => "record",
         }
     }
 }
@@ -223,6 +228,16 @@ fn row(record: &Record) -> [Cell; 7] {
         Cell::of(record.type_name),
         Cell::of(&record.at),
     ]
+}
+
+/// Whether an outcome is remembered under this key.
+pub(crate) fn is_done(db: &Snapshot<'_>, task: i64, key: &str) -> Result<bool> {
+    let done = db.query_opt(
+        "SELECT 1 FROM journal WHERE task = ?1 AND key = ?2 AND state = 2",
+        &[&task, &key],
+        |_| Ok(()),
+    )?;
+    Ok(done.is_some())
 }
 
 /// Notes that a step which must not run twice is about to run.

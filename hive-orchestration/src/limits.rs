@@ -152,6 +152,24 @@ pub const FORGET_BATCH: u64 = 500;
 /// Labels of one task: they are for finding it, and each is a row in an index.
 pub const LABELS: usize = 16;
 
+/// Bytes of a line in a record, such as a repository or a version: an address fits.
+pub const RECORD_LINE_BYTES: usize = 256;
+
+/// Bytes of a text in a record, such as a review's summary: a page, and less than what an index or a list of events would suffer from.
+pub const RECORD_TEXT_BYTES: usize = 4 << 10;
+
+/// Records on one page of a list; each may bring its stages or checks along.
+pub const RECORDS_PAGE: usize = 200;
+
+/// Stages of one workflow: they are for people to follow. What is done for each of many items is a map.
+pub const STAGES: usize = 128;
+
+/// Bytes of a stage's name: the journal's name for what becomes of it has it in it.
+pub const STAGE_BYTES: usize = 64;
+
+/// Checks of one deployment, by name.
+pub const CHECKS: usize = 64;
+
 /// How often a process says that it lives, where several share a database.
 pub const BEAT: Duration = Duration::from_secs(1);
 

@@ -19,6 +19,7 @@ pub(crate) mod flow;
 pub(crate) mod pause;
 pub(crate) mod pick;
 pub(crate) mod read;
+pub(crate) mod record;
 pub(crate) mod recover;
 pub(crate) mod schema;
 pub(crate) mod submit;

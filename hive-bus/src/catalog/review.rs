@@ -65,6 +65,8 @@ pub enum Verdict {
     Rejected,
     /// It may go on once the findings are dealt with.
     ChangesRequested,
+    /// It could not be judged.
+    Inconclusive,
 }
 
 /// A review came to a verdict.

@@ -51,6 +51,72 @@ typed_event!(
     }
 );
 
+/// A run begins with one of its stages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WorkflowStageStarted {
+    /// The root task of its run.
+    pub task: TaskId,
+    /// The workflow's name.
+    pub workflow: String,
+    /// The stage's name.
+    pub stage: String,
+}
+
+typed_event!(
+    WorkflowStageStarted,
+    "workflow.stage-started",
+    workflow,
+    Self {
+        task: example_task(1),
+        workflow: "release".into(),
+        stage: "build".into(),
+    }
+);
+
+/// How a stage of a workflow ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum StageEnd {
+    /// It did what it is there for.
+    Completed,
+    /// It did not, and the run goes on without.
+    Failed,
+    /// It was not needed.
+    Skipped,
+}
+
+/// A stage of a run ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WorkflowStageEnded {
+    /// The root task of its run.
+    pub task: TaskId,
+    /// The workflow's name.
+    pub workflow: String,
+    /// The stage's name.
+    pub stage: String,
+    /// How it ended.
+    pub end: StageEnd,
+    /// How many stages have ended, this one included.
+    pub ended: u32,
+    /// How many stages the run has.
+    pub stages: u32,
+}
+
+typed_event!(
+    WorkflowStageEnded,
+    "workflow.stage-ended",
+    workflow,
+    Self {
+        task: example_task(1),
+        workflow: "release".into(),
+        stage: "build".into(),
+        end: StageEnd::Completed,
+        ended: 2,
+        stages: 5
+    }
+);
+
 /// A run waits for a person's answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkflowAsked {

@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use super::Hive;
 use super::route::{self, Decided};
+use crate::family::Record;
 use crate::handle::TaskHandle;
 use crate::limits;
 use crate::queue;
@@ -40,6 +41,7 @@ pub struct Submit<T> {
     single: Option<Single>,
     correlation: Option<String>,
     labels: Vec<(String, String)>,
+    record: Option<Arc<Record>>,
     output: PhantomData<fn() -> T>,
 }
 
@@ -74,6 +76,7 @@ impl<T> Submit<T> {
             single: None,
             correlation: None,
             labels: Vec::new(),
+            record: None,
             output: PhantomData,
         }
     }
@@ -132,6 +135,13 @@ impl<T> Submit<T> {
     /// A name and a value to find the task by.
     pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.labels.push((name.into(), value.into()));
+        self
+    }
+
+    /// What the task is about, as a record that can be asked for and that its run adds to; see [`family`](crate::family). It is written
+    /// in the same commit as the task. A submission that finds a task by its key leaves that task's record as it is.
+    pub fn record(mut self, record: impl Into<Record>) -> Self {
+        self.record = Some(Arc::new(record.into()));
         self
     }
 
@@ -211,6 +221,7 @@ impl<T> Submit<T> {
         check_key("single", self.single.as_ref().map(|single| single.key.as_str()))?;
         check_key("correlation", self.correlation.as_deref())?;
         check_labels(&self.labels)?;
+        self.record.as_ref().map_or(Ok(()), |record| record.check())?;
         let mut new = NewTask {
             priority: self.priority,
             start: self.start,
@@ -220,6 +231,7 @@ impl<T> Submit<T> {
             single: self.single.clone(),
             correlation: self.correlation.clone(),
             labels: self.labels.clone(),
+            record: self.record.clone(),
             ..NewTask::new(
                 self.hive.shop().queue.ids.next(),
                 agent,

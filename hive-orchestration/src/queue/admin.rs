@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 
 use hive_core::clock::Timestamp;
-use hive_core::db::{Dialect, Row, Snapshot, ToValue, Tx};
+use hive_core::db::{Dialect, Snapshot, ToValue, Tx};
 use hive_core::id::TaskId;
 use hive_errors::{Error, ErrorKind, Result};
 
 use super::{Queue, TaskRef, emit};
+use crate::family::schema;
 use crate::lease::{listed, lock};
 use crate::limits;
+use crate::task::TaskState;
 use crate::task::query::{TaskCursor, TaskPage, TaskQuery, TaskSummary};
-use crate::task::{Priority, TaskState};
 
 /// One page of the tasks that are asked for.
 pub(crate) fn list(db: &Snapshot<'_>, query: &TaskQuery) -> Result<TaskPage> {
@@ -70,12 +71,14 @@ pub(crate) fn list(db: &Snapshot<'_>, query: &TaskQuery) -> Result<TaskPage> {
     let rows = (limit as u64).saturating_add(1);
     params.push(&rows);
     let sql = format!(
-        "SELECT task.seq, id, root, agent, tenant, state, priority, attempt, failures, created_at, claimed_at, finished_at
-         FROM task {join} WHERE {} ORDER BY task.seq DESC LIMIT ?{}",
+        "SELECT task.seq, {} FROM task {join} WHERE {} ORDER BY task.seq DESC LIMIT ?{}",
+        TaskSummary::COLUMNS,
         conditions.join(" AND "),
         params.len()
     );
-    let mut found = db.query(&sql, &params, summary)?;
+    let mut found = db.query(&sql, &params, |row| {
+        Ok((row.get::<i64>(0)?, TaskSummary::read(row, 1)?))
+    })?;
     let next = if found.len() > limit {
         found.truncate(limit);
         found.last().map(|(seq, _)| TaskCursor(*seq))
@@ -86,23 +89,6 @@ pub(crate) fn list(db: &Snapshot<'_>, query: &TaskQuery) -> Result<TaskPage> {
         tasks: found.into_iter().map(|(_, task)| task).collect(),
         next,
     })
-}
-
-fn summary(row: &Row<'_>) -> Result<(i64, TaskSummary)> {
-    let task = TaskSummary {
-        id: row.get(1)?,
-        root: row.get(2)?,
-        agent: row.get(3)?,
-        tenant: row.get(4)?,
-        state: TaskState::from_code(row.get(5)?)?,
-        priority: Priority::from_code(row.get(6)?),
-        attempt: row.get(7)?,
-        failures: row.get(8)?,
-        created_at: row.get(9)?,
-        claimed_at: row.get(10)?,
-        finished_at: row.get(11)?,
-    };
-    Ok((row.get(0)?, task))
 }
 
 /// Brings a task back that has ended without an output: it is tried again with all its attempts, and what its steps remember
@@ -197,7 +183,7 @@ pub(crate) fn forget(tx: &mut Tx<'_>, before: Timestamp, limit: u64) -> Result<u
     match tx.dialect() {
         Dialect::Postgres => {
             let list = listed(gone.iter().copied());
-            for table in DEPENDENTS {
+            for table in DEPENDENTS.into_iter().chain(schema::DEPENDENTS) {
                 let sql = format!("DELETE FROM {table} WHERE task = ANY (CAST(string_to_array(?1, ',') AS BIGINT[]))");
                 tx.execute(&sql, &[&list])?;
             }
@@ -208,7 +194,7 @@ pub(crate) fn forget(tx: &mut Tx<'_>, before: Timestamp, limit: u64) -> Result<u
         }
         Dialect::Sqlite => {
             for seq in &gone {
-                for table in DEPENDENTS {
+                for table in DEPENDENTS.into_iter().chain(schema::DEPENDENTS) {
                     tx.execute(&format!("DELETE FROM {table} WHERE task = ?1"), &[seq])?;
                 }
                 tx.execute("DELETE FROM task WHERE seq = ?1", &[seq])?;
@@ -218,7 +204,7 @@ pub(crate) fn forget(tx: &mut Tx<'_>, before: Timestamp, limit: u64) -> Result<u
     Ok(gone.len())
 }
 
-/// The tables that hold what belongs to a task.
+/// The tables that hold what belongs to a task, beside its [records](schema::DEPENDENTS).
 const DEPENDENTS: [&str; 7] = [
     "task_body",
     "task_output",

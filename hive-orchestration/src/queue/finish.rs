@@ -255,6 +255,7 @@ pub(super) fn end(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef, state: TaskSta
         &[&task.seq, &state.code(), &now],
     )?;
     queue.telemetry.ended(tx, &task.agent, state);
+    super::record::left(tx, queue, task, state, failure)?;
     after_end(tx, queue, task, state, failure)
 }
 

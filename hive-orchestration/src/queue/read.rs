@@ -70,7 +70,7 @@ fn waiting_for(db: &Snapshot<'_>, seq: i64) -> Result<Vec<WaitingFor>> {
                     until: row.get(4)?,
                 }),
                 Kind::Children => Some(WaitingFor::Children { remaining: row.get(6)? }),
-                Kind::Step | Kind::Once | Kind::Transaction => None,
+                Kind::Step | Kind::Once | Kind::Transaction | Kind::Record => None,
             })
         },
     )?;

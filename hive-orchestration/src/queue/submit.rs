@@ -12,6 +12,7 @@ use hive_core::payload::Payload;
 use hive_errors::{Error, ErrorKind, Result};
 
 use super::{Queue, TaskRef, emit};
+use crate::family::{self, Owner, Record};
 use crate::limits;
 use crate::task::{Priority, TaskState};
 
@@ -38,6 +39,8 @@ pub(crate) struct NewTask {
     pub(crate) single: Option<Single>,
     pub(crate) correlation: Option<String>,
     pub(crate) labels: Vec<(String, String)>,
+    /// What it is about, as a record of its own.
+    pub(crate) record: Option<Arc<Record>>,
     /// The event of its submission, where that was made beforehand.
     pub(crate) event: Option<NewEvent>,
 }
@@ -75,6 +78,7 @@ impl NewTask {
             single: None,
             correlation: None,
             labels: Vec::new(),
+            record: None,
             event: None,
         }
     }
@@ -279,7 +283,7 @@ fn existing(tx: &Tx<'_>, new: &NewTask) -> Result<Option<Result<TaskId>>> {
     Ok(found.map(Ok))
 }
 
-/// Inserts tasks with their bodies, labels and events, and tells of each whether it was not there before.
+/// Inserts tasks with their bodies, labels, records and events, and tells of each whether it was not there before.
 fn insert(
     tx: &mut Tx<'_>,
     queue: &Queue,
@@ -295,12 +299,15 @@ fn insert(
     }
     let seqs = tx.insert_all_returning(&TASKS, &rows)?;
     let (mut bodies, mut labels, mut events) = (Vec::with_capacity(tasks.len()), Vec::new(), Vec::new());
-    let mut wake = false;
+    let (mut records, mut wake) = (Vec::new(), false);
     for ((new, parent), seq) in tasks.iter().zip(&seqs) {
         let Some(seq) = *seq else { continue };
         bodies.push([Cell::Int(seq), Cell::of(&new.input)]);
         for (name, value) in &new.labels {
             labels.push([Cell::Int(seq), Cell::of(name), Cell::of(value)]);
+        }
+        if let Some(record) = &new.record {
+            records.push((Owner::from(&new.told(seq, *parent)), &**record));
         }
         events.push(match (&new.event, parent) {
             (Some(event), None) => event.clone(),
@@ -323,6 +330,7 @@ fn insert(
         .count(tx, new.map(|((new, _), _)| new.agent.as_str()), |agent| {
             &agent.submitted
         });
+    events.extend(family::attach(tx, &records, now)?);
     emit::all(tx, queue, events)?;
     if wake {
         queue.wake_ready(tx);

@@ -18,6 +18,7 @@ use super::claim::{Claimed, Room};
 use super::pick::Turns;
 use super::submit::NewTask;
 use super::{Queue, claim, recover, submit};
+use crate::family::review::Review;
 use crate::tables;
 
 /// A queue on a database of its own, without anybody who works.
@@ -76,7 +77,10 @@ impl Bench {
 
 fn task() -> NewTask {
     let id = IdSource::system().next();
-    NewTask::new(id, "agent", "default", Payload::encode(&1, 100).unwrap())
+    NewTask {
+        record: Some(Arc::new(Review::of("hive/hive", "abc123").into())),
+        ..NewTask::new(id, "agent", "default", Payload::encode(&1, 100).unwrap())
+    }
 }
 
 fn room(total: usize) -> Room {

@@ -1,7 +1,9 @@
 //! Which tasks are asked for, and what is told of each.
 
 use hive_core::clock::Timestamp;
+use hive_core::db::Row;
 use hive_core::id::TaskId;
+use hive_errors::Result;
 
 use super::{Priority, TaskState};
 use crate::limits;
@@ -121,4 +123,30 @@ pub struct TaskSummary {
     pub claimed_at: Option<Timestamp>,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
+}
+
+impl TaskSummary {
+    /// What [`TaskSummary::read`] reads, from the table `task`.
+    pub(crate) const COLUMNS: &'static str = "task.id, task.root, task.agent, task.tenant, task.state, task.priority, \
+         task.attempt, task.failures, task.created_at, task.claimed_at, task.finished_at";
+
+    /// How many columns those are.
+    pub(crate) const WIDTH: usize = 11;
+
+    /// Reads the columns from `first` on.
+    pub(crate) fn read(row: &Row<'_>, first: usize) -> Result<Self> {
+        Ok(Self {
+            id: row.get(first)?,
+            root: row.get(first + 1)?,
+            agent: row.get(first + 2)?,
+            tenant: row.get(first + 3)?,
+            state: TaskState::from_code(row.get(first + 4)?)?,
+            priority: Priority::from_code(row.get(first + 5)?),
+            attempt: row.get(first + 6)?,
+            failures: row.get(first + 7)?,
+            created_at: row.get(first + 8)?,
+            claimed_at: row.get(first + 9)?,
+            finished_at: row.get(first + 10)?,
+        })
+    }
 }

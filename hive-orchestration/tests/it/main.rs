@@ -16,6 +16,7 @@ mod cluster;
 mod crowd;
 mod decisions;
 mod engine;
+mod families;
 mod flow;
 mod kill;
 mod kit;
@@ -162,6 +163,17 @@ cases! {
         no_more_threads_block_than_may,
         a_cancelled_run_does_not_wait_for_its_thread,
         a_blocked_thread_of_the_runtime_stops_nobody_else,
+    }
+    families {
+        a_record_comes_with_its_task_or_not_at_all,
+        children_have_records_of_their_own,
+        what_is_said_stands_once_whatever_happens,
+        a_run_that_lost_its_lease_says_nothing,
+        what_does_not_fit_is_refused_and_changes_nothing,
+        a_workflow_tells_how_far_it_has_come,
+        what_is_in_place_is_what_deployments_say,
+        records_are_forgotten_with_their_tasks_and_what_is_in_place_is_not,
+        reviews_are_found_as_they_are_asked_for,
     }
     trouble {
         settings_that_panic_end_the_task,

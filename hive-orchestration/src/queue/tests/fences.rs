@@ -6,9 +6,11 @@ use hive_core::testing::TestDb;
 use hive_errors::{ErrorKind, Failure, Result, RetryPolicy};
 
 use super::super::finish::{Finished, How};
+use super::super::record::{self, Said};
 use super::super::wait::{self, NewWait, Wanted};
 use super::super::{Queue, TaskRef, cancel, finish, progress};
 use super::{Bench, task};
+use crate::family;
 use crate::journal::{self, Kind, Record};
 use crate::lease::{Lease, guard};
 use crate::task::Progress;
@@ -16,12 +18,12 @@ use crate::task::Progress;
 type Verb = fn(&mut Tx<'_>, &Queue, Lease, &TaskRef) -> Result<()>;
 
 /// Everything that a run may write.
-const VERBS: [(&str, Verb); 15] = [
+const VERBS: [(&str, Verb); 16] = [
     ("record", |tx, queue, lease, _| {
-        journal::record(tx, &record(queue, lease))
+        journal::record(tx, &outcome(queue, lease))
     }),
     ("record with others", |tx, queue, lease, _| {
-        journal::record_all(tx, &[record(queue, lease)])?.remove(0)
+        journal::record_all(tx, &[outcome(queue, lease)])?.remove(0)
     }),
     ("begin once", |tx, queue, lease, _| {
         journal::begin_once(tx, lease, queue.clock.now(), "step:b#1")
@@ -33,6 +35,15 @@ const VERBS: [(&str, Verb); 15] = [
     ("transaction", |tx, _, lease, _| guard(tx, lease)),
     ("progress", |tx, queue, lease, task| {
         progress(tx, queue, lease, task, &Progress::new(1, 2, String::new()))
+    }),
+    ("say something of its record", |tx, queue, lease, task| {
+        let said = Said {
+            lease,
+            verb: family::Verb::Review(family::review::Verb::Start),
+            key: "record:review.start#1".to_owned(),
+            at: queue.clock.now(),
+        };
+        record::say(tx, queue, task, &said)
     }),
     ("look for outcomes", |tx, queue, lease, task| {
         wait::sync(tx, queue, lease, task, 0, &[], false).map(drop)
@@ -85,7 +96,7 @@ fn finish(tx: &mut Tx<'_>, queue: &Queue, lease: Lease, task: &TaskRef, how: How
     }
 }
 
-fn record(queue: &Queue, lease: Lease) -> Record {
+fn outcome(queue: &Queue, lease: Lease) -> Record {
     Record {
         lease,
         at: queue.clock.now(),
@@ -110,6 +121,8 @@ fn written(tx: &Tx<'_>) -> Result<Vec<Option<i64>>> {
                 count(value) FROM journal",
         "SELECT count(*), (SELECT count(*) FROM task_output), (SELECT count(progress) FROM task_note),
                 (SELECT count(failure) FROM task_note), (SELECT count(*) FROM task_body) FROM event",
+        "SELECT count(*), count(started_at), count(escalated_at), count(concluded_at), CAST(sum(changed_at) AS BIGINT)
+         FROM task_review",
     ] {
         all.extend(tx.query_one(sql, &[], |row| {
             (0..5)

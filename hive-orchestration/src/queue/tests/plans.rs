@@ -92,8 +92,16 @@ async fn no_statement_scans() {
                 "instance",
                 "flow_use",
                 "flow_run",
+                "task_review",
+                "task_workflow",
+                "task_stage",
+                "task_deployment",
+                "task_check",
+                "deployed",
                 "t",
                 "b",
+                "s",
+                "child",
             ]
             .into_iter()
             .any(own);
