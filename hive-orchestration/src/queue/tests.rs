@@ -1,6 +1,7 @@
 //! Every verb of a run is fenced, and no statement looks at rows that it does not want.
 
 mod fences;
+mod mutants;
 mod plans;
 
 use std::sync::Arc;
