@@ -6,6 +6,7 @@
 mod ideal;
 mod op;
 mod real;
+mod replay;
 
 use std::sync::{Arc, Mutex};
 
@@ -26,6 +27,12 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap())
 }
 
+fn seed_bytes(seed: u64) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    bytes
+}
+
 /// A statement and another in its place.
 type Change = Option<(String, String)>;
 
@@ -39,8 +46,6 @@ fn check(place: TestDb, cases: u32) {
 fn run(place: TestDb, cases: u32, shrinks: u32, change: &Change) -> std::result::Result<(), String> {
     let seed = number("HIVE_SEED").unwrap_or_else(|| SystemRng.next_u64() % 1_000_000);
     println!("HIVE_SEED={seed}");
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -54,20 +59,22 @@ fn run(place: TestDb, cases: u32, shrinks: u32, change: &Change) -> std::result:
         max_shrink_iters: shrinks,
         ..Config::default()
     };
-    TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
+    TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &seed_bytes(seed)))
         .run(&ops(), |ops| {
             let played = runtime.block_on(play(&bench, &clock, &ops, change.clone()));
-            played.map_err(|fault| TestCaseError::fail(format!("HIVE_SEED={seed}: {fault}")))
+            played
+                .map(drop)
+                .map_err(|fault| TestCaseError::fail(format!("HIVE_SEED={seed}: {fault}")))
         })
         .map_err(|failure| failure.to_string())
 }
 
-/// Plays a sequence in one transaction, of which nothing is left. Each step is undone alone when it fails, as a transaction of
+/// Plays a sequence in one transaction, of which nothing is left, and tells what stood in the tables at its end. Each step is undone alone when it fails, as a transaction of
 /// its own would be.
-async fn play(bench: &Bench, clock: &ManualClock, ops: &[Op], change: Change) -> std::result::Result<(), String> {
+async fn play(bench: &Bench, clock: &ManualClock, ops: &[Op], change: Change) -> std::result::Result<String, String> {
     let (queue, clock, ops) = (bench.queue.clone(), clock.clone(), ops.to_vec());
-    let fault = Arc::new(Mutex::new(None));
-    let told = Arc::clone(&fault);
+    let end = Arc::new(Mutex::new(Err("it was not played".to_owned())));
+    let told = Arc::clone(&end);
     let undone: Result<()> = write(&bench.db, move |tx| {
         clock.set_wall(real::START);
         let (shown, change) = (clock.clone(), change.clone());
@@ -85,24 +92,25 @@ async fn play(bench: &Bench, clock: &ManualClock, ops: &[Op], change: Change) ->
                     .step(tx, op)
                     .map_err(|fault| format!("step {place}, {op:?}: {fault}"))?;
             }
-            world.drain(tx).map_err(|fault| format!("after the last step: {fault}"))
+            let tables = replay::tables(tx).map_err(|error| format!("{error:?}"))?;
+            world
+                .drain(tx)
+                .map_err(|fault| format!("after the last step: {fault}"))?;
+            Ok(tables)
         });
-        *told.lock().unwrap() = played.err();
+        *told.lock().unwrap() = played;
         Err(Error::new(ErrorKind::Cancelled, "undone"))
     })
     .await;
-    if let Some(fault) = fault.lock().unwrap().take() {
-        return Err(fault);
-    }
     match undone {
-        Err(error) if error.kind() == ErrorKind::Cancelled => Ok(()),
+        Err(error) if error.kind() == ErrorKind::Cancelled => end.lock().unwrap().clone(),
         other => Err(format!("{other:?}")),
     }
 }
 
 #[test]
 fn the_queue_does_as_the_model_does() {
-    check(TestDb::sqlite_in_memory(), 300);
+    check(TestDb::sqlite_in_memory(), 200);
 }
 
 #[cfg(feature = "postgres")]
@@ -110,7 +118,7 @@ fn the_queue_does_as_the_model_does() {
 fn the_queue_does_as_the_model_does_on_a_server() {
     let place = TestDb::postgres();
     assert_eq!(place.dialect(), Dialect::Postgres);
-    check(place, 30);
+    check(place, 24);
 }
 
 /// A queue that has lost some of its fences is no longer as the model. Which: epochs differ where attempts do, and a task that

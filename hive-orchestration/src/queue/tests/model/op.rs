@@ -152,11 +152,11 @@ fn wait() -> impl Strategy<Value = Wait> {
 pub(super) fn ops() -> impl Strategy<Value = Vec<Op>> {
     let key = || 0..3_u8;
     let op = prop_oneof![
-        8 => new().prop_map(Op::Submit),
-        10 => (0..PROCESSES, 0..4_usize).prop_map(|(who, total)| Op::Claim { who, total }),
-        8 => (prop::collection::vec((pick(), end()), 1..4), prop::bool::weighted(0.2))
+        10 => new().prop_map(Op::Submit),
+        16 => (0..PROCESSES, 0..4_usize).prop_map(|(who, total)| Op::Claim { who, total }),
+        14 => (prop::collection::vec((pick(), end()), 1..4), prop::bool::weighted(0.2))
             .prop_map(|(ends, zombies)| Op::Finish { ends, zombies }),
-        6 => (pick(), key(), wait()).prop_map(|(lease, key, wait)| Op::Park { lease, key, wait }),
+        9 => (pick(), key(), wait()).prop_map(|(lease, key, wait)| Op::Park { lease, key, wait }),
         3 => (pick(), key(), wait()).prop_map(|(lease, key, wait)| Op::Sync { lease, key, wait }),
         2 => (pick(), key()).prop_map(|(lease, key)| Op::Record { lease, key }),
         1 => (pick(), key()).prop_map(|(lease, key)| Op::Siblings { lease, key }),
@@ -175,5 +175,5 @@ pub(super) fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => (-1..6_i64).prop_map(Op::Forget),
         1 => any::<usize>().prop_map(Op::Doom),
     ];
-    prop::collection::vec(op, 1..60)
+    prop::collection::vec(op, 1..80)
 }
