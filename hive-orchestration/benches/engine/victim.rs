@@ -1,6 +1,6 @@
 //! A process that is killed with its hands full, and the one that goes on in its place.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -72,7 +72,9 @@ pub(crate) fn be(runtime: &Runtime) {
             hive.submit_all(new).await.unwrap();
         }
         until(&begun.all).await;
-        println!("running");
+        let mut out = std::io::stdout();
+        out.write_all(b"running\n").unwrap();
+        out.flush().unwrap();
     });
     // Until it is killed, or whoever would have done that is gone.
     let _gone = std::io::stdin().read(&mut [0]);

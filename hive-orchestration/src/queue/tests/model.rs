@@ -7,6 +7,7 @@ mod ideal;
 mod op;
 mod real;
 mod replay;
+mod rows;
 
 use std::sync::{Arc, Mutex};
 

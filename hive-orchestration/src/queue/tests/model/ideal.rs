@@ -167,7 +167,8 @@ impl Ideal {
 
     pub(super) fn is_ready(&self, job: &Job) -> bool {
         let [agent, tenant, all] = self.paused;
-        job.state == 1 && !all && !(agent && job.agent == "agent-0") && !(tenant && job.tenant == "tenant-0")
+        let paused = all || agent && job.agent == "agent-0" || tenant && job.tenant == "tenant-0";
+        job.state == 1 && !paused
     }
 
     pub(super) fn claim(&mut self, seq: i64, epoch: i64) {

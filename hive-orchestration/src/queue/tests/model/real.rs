@@ -1,5 +1,8 @@
 //! The queue in the database, beside the model.
 
+mod drain;
+mod waits;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,11 +18,10 @@ use super::super::super::claim::{Room, claim};
 use super::super::super::finish::{Finished, How, finish_all};
 use super::super::super::pick::Turns;
 use super::super::super::submit::{NewTask, Single, Start};
-use super::super::super::wait::{self, NewWait, Wanted};
 use super::super::super::{Queue, TaskRef, admin, cancel, pause, recover, submit};
-use super::ideal::{CHILDREN, Entry, Epoch, HELD, Ideal, Job, SIGNAL, TIMER};
+use super::ideal::{Epoch, Ideal, Job};
 use super::op::{End, New, Op, PROCESSES, Pick, Wait};
-use crate::journal::{self, Kind, Record};
+use super::rows::rows;
 use crate::lease::{Lease, guard};
 use crate::limits;
 use crate::task::{Priority, Scope};
@@ -262,7 +264,7 @@ impl World {
                     Some(false) => Err(ErrorKind::Conflict),
                     Some(true) => Ok(()),
                 };
-                same("redriven", redriven, should.clone())?;
+                same("redriven", redriven, should)?;
                 if let (Ok(()), Some(seq)) = (should, row) {
                     self.ideal.revive(seq);
                 }
@@ -325,7 +327,7 @@ impl World {
             (None, Some(job)) => Ok((job.id, false)),
             (None, None) => Ok((task.id, true)),
         };
-        same("submitted", submitted, should.clone())?;
+        same("submitted", submitted, should)?;
         if should == Ok((task.id, true)) {
             let run_at = self.ideal.now + new.delay.map_or(0, seconds);
             let job = self.job(tx, &task, run_at)?;
@@ -491,198 +493,6 @@ impl World {
         same("lost", told("finish", lost)?, should)
     }
 
-    fn sync(
-        &mut self,
-        tx: &mut Tx<'_>,
-        pick: Pick,
-        number: u8,
-        wait: &Wait,
-        park: bool,
-    ) -> std::result::Result<(), Fault> {
-        let Some((lease, task)) = self.lease(pick) else {
-            return Ok(());
-        };
-        let key = key(wait, number);
-        let (holds, seq, now) = (self.holds(lease), lease.task, self.ideal.now);
-        // A run asks for what it waits for already.
-        let is_known = holds && self.ideal.jobs[&seq].journal.contains_key(&key);
-        if holds && park && is_known && !self.ideal.jobs[&seq].is_pending() {
-            return Ok(());
-        }
-        let queue = self.processes[0].queue.clone();
-        let new = self.wanted(&queue, &key, wait);
-        let waits = if is_known { Vec::new() } else { vec![new.clone()] };
-        let synced = alone(tx, |tx| wait::sync(tx, &queue, lease, &task, 0, &waits, park));
-        if !holds {
-            return same(
-                "a stale wait",
-                synced.err().map(|error| error.kind()),
-                Some(ErrorKind::LeaseLost),
-            );
-        }
-        let synced = told("wait", synced)?;
-        if !is_known {
-            self.register(tx, seq, &key, &new, wait, now)?;
-        }
-        let mut resolved = Vec::new();
-        let job = self.ideal.job(seq);
-        for (key, entry) in job.journal.iter_mut().filter(|(_, entry)| entry.state == 1) {
-            entry.state = 2;
-            resolved.push(key.clone());
-        }
-        let parked = park && resolved.is_empty();
-        if parked {
-            (job.state, job.epoch) = (3, 0);
-            let id = job.id;
-            self.ideal.events.push(("task.waiting", id));
-        }
-        let mut keys: Vec<String> = synced.resolved.into_iter().map(|one| one.key).collect();
-        keys.sort();
-        same("outcomes", keys, resolved)?;
-        same("parked", synced.parked, parked)
-    }
-
-    fn wanted(&self, queue: &Queue, key: &str, wait: &Wait) -> NewWait {
-        let what = match wait {
-            Wait::Timer(delay) => Wanted::Timer {
-                wait: Duration::from_secs(*delay),
-            },
-            Wait::Signal { name, timeout } => Wanted::Signal {
-                name: format!("s{name}"),
-                question: None,
-                timeout: timeout.map(Duration::from_secs),
-            },
-            Wait::Children { agents, parallel } => Wanted::Children {
-                tasks: (agents.iter())
-                    .map(|number| NewTask::new(queue.ids.next(), agent(*number), "tenant-0", payload(0)))
-                    .collect(),
-                parallel: *parallel,
-            },
-        };
-        NewWait {
-            key: key.to_owned(),
-            what,
-        }
-    }
-
-    fn register(
-        &mut self,
-        tx: &Tx<'_>,
-        seq: i64,
-        key: &str,
-        new: &NewWait,
-        wait: &Wait,
-        now: i64,
-    ) -> std::result::Result<(), Fault> {
-        match wait {
-            Wait::Timer(delay) => {
-                let mut entry = Entry::pending(TIMER, now);
-                entry.wake_at = Some(now + seconds(*delay));
-                self.ideal.job(seq).journal.insert(key.to_owned(), entry);
-            }
-            Wait::Signal { name, timeout } => {
-                let mut entry = Entry::pending(SIGNAL, now);
-                (entry.wake_at, entry.signal) =
-                    (timeout.map(|timeout| now + seconds(timeout)), Some(format!("s{name}")));
-                let job = self.ideal.job(seq);
-                job.journal.insert(key.to_owned(), entry);
-                let early = job.inbox.iter().position(|unread| *unread == format!("s{name}"));
-                if let Some(place) = early {
-                    job.inbox.remove(place);
-                    self.ideal.resolve(seq, key, true);
-                }
-            }
-            Wait::Children { parallel, .. } => {
-                let Wanted::Children { tasks, .. } = &new.what else {
-                    return Err("not children".to_owned());
-                };
-                let mut entry = Entry::pending(CHILDREN, now);
-                entry.remaining = Some(i64::try_from(tasks.len()).unwrap());
-                self.ideal.job(seq).journal.insert(key.to_owned(), entry);
-                for (ordinal, task) in tasks.iter().enumerate() {
-                    let mut child = self.job(tx, task, if ordinal >= *parallel { HELD } else { now })?;
-                    (child.parent, child.call) = (Some(seq), Some(key.to_owned()));
-                    child.ordinal = i64::try_from(ordinal).unwrap();
-                    self.ideal.add(child);
-                }
-                if tasks.is_empty() {
-                    self.ideal.resolve(seq, key, false);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn record(&mut self, tx: &mut Tx<'_>, pick: Pick, number: u8) -> std::result::Result<(), Fault> {
-        let Some((lease, _)) = self.lease(pick) else {
-            return Ok(());
-        };
-        let (key, now) = (format!("step:k#{number}"), self.ideal.now);
-        let record = Record {
-            lease,
-            at: Timestamp::from_micros(now),
-            key: key.clone(),
-            kind: Kind::Step,
-            type_name: "u8",
-            value: payload(1),
-        };
-        let recorded = alone(tx, |tx| journal::record_all(tx, &[record])?.remove(0));
-        let should = self.holds(lease).then_some(()).ok_or(ErrorKind::LeaseLost);
-        same("recorded", recorded.map_err(|error| error.kind()), should.clone())?;
-        if should.is_ok() {
-            let mut entry = Entry::pending(0, now);
-            (entry.state, entry.has_value) = (2, true);
-            self.ideal.job(lease.task).journal.insert(key, entry);
-        }
-        Ok(())
-    }
-
-    fn siblings(&mut self, tx: &mut Tx<'_>, pick: Pick, number: u8) -> std::result::Result<(), Fault> {
-        let Some((lease, _)) = self.lease(pick) else {
-            return Ok(());
-        };
-        let (queue, call) = (self.processes[0].queue.clone(), format!("call:k#{number}"));
-        let cancelled = alone(tx, |tx| cancel::siblings(tx, &queue, lease, &call));
-        let should = self.holds(lease).then_some(()).ok_or(ErrorKind::LeaseLost);
-        same("siblings", cancelled.map_err(|error| error.kind()), should.clone())?;
-        if should.is_ok() {
-            for child in self.ideal.children(lease.task) {
-                let job = &self.ideal.jobs[&child];
-                if job.is_live() && job.call.as_ref() == Some(&call) {
-                    self.ideal.cancel_one(child);
-                    self.ideal.cancel_below(child);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn signal(&mut self, tx: &mut Tx<'_>, task: usize, name: u8) -> std::result::Result<(), Fault> {
-        let Some((id, row)) = self.task(task) else {
-            return Ok(());
-        };
-        let (queue, name) = (self.processes[0].queue.clone(), format!("s{name}"));
-        let sent = alone(tx, |tx| wait::signal(tx, &queue, id, &name, &payload(2)));
-        let should = match row.map(|seq| self.ideal.jobs[&seq].is_live()) {
-            None => Err(ErrorKind::NotFound),
-            Some(false) => Err(ErrorKind::Conflict),
-            Some(true) => Ok(()),
-        };
-        same("signalled", sent.map_err(|error| error.kind()), should.clone())?;
-        let (Ok(()), Some(seq)) = (should, row) else {
-            return Ok(());
-        };
-        let job = self.ideal.job(seq);
-        let open = |(_, entry): &(&String, &Entry)| entry.state == 0 && entry.signal.as_ref() == Some(&name);
-        let waits = job.journal.iter().filter(open);
-        let oldest = waits.min_by_key(|(key, entry)| (entry.at, key.len(), (*key).clone()));
-        match oldest.map(|(key, _)| key.clone()) {
-            Some(key) => self.ideal.resolve(seq, &key, true),
-            None => job.inbox.push(name),
-        }
-        Ok(())
-    }
-
     fn recover(&mut self, tx: &mut Tx<'_>, who: usize) -> std::result::Result<(), Fault> {
         let queue = self.processes[who].queue.clone();
         let left = self.ideal.left(queue.epoch().cast_signed());
@@ -704,7 +514,7 @@ impl World {
         let known: HashSet<i64> = held
             .iter()
             .copied()
-            .filter(|seq| (seq.cast_unsigned() + known as u64) % 2 == 0)
+            .filter(|seq| (seq.cast_unsigned() + known as u64).is_multiple_of(2))
             .collect();
         let count = alone(tx, |tx| recover::give_back(tx, &queue, &known));
         same("given back", told("give back", count)?, held.len() - known.len())?;
@@ -743,123 +553,4 @@ impl World {
         }
         same("events", real, ideal)
     }
-
-    /// Everything that goes on comes to an end, once it is let: nothing is lost.
-    pub(super) fn drain(&mut self, tx: &mut Tx<'_>) -> std::result::Result<(), Fault> {
-        for scope in 0..3 {
-            self.step(tx, &Op::Resume(scope))?;
-        }
-        self.step(tx, &Op::Clock(100))?;
-        self.step(tx, &Op::Silence(50))?;
-        self.step(tx, &Op::Crash(0))?;
-        for _ in 0..500 {
-            let left = self.ideal.left(self.processes[0].queue.epoch().cast_signed());
-            if !left.is_empty() {
-                // The bad luck is over.
-                for seq in &left {
-                    let lucky = tx.execute("UPDATE task SET crashes = 0 WHERE seq = ?1", &[seq]);
-                    told("luck", lucky)?;
-                    self.ideal.job(*seq).crashes = 0;
-                }
-                self.step(tx, &Op::Recover(0))?;
-            }
-            for (name, task) in (0..self.tasks.len()).flat_map(|task| [(0, task), (1, task)]) {
-                let wanted = self.task(task).and_then(|(_, row)| row).is_some_and(|seq| {
-                    let open = |entry: &Entry| entry.state == 0 && entry.signal == Some(format!("s{name}"));
-                    self.ideal.jobs[&seq].is_live() && self.ideal.jobs[&seq].journal.values().any(open)
-                });
-                if wanted {
-                    self.step(tx, &Op::Signal { task, name })?;
-                }
-            }
-            self.claim(tx, 0, 3)?;
-            self.compare(tx)?;
-            let fresh = Pick { fresh: true, place: 0 };
-            while self.leases.iter().any(|(lease, _)| self.holds(*lease)) {
-                let ends = vec![(fresh, End::Output)];
-                self.step(tx, &Op::Finish { ends, zombies: false })?;
-            }
-            if self.ideal.jobs.values().all(|job| !job.is_live()) {
-                return self.ends(tx);
-            }
-            self.step(tx, &Op::Clock(1))?;
-        }
-        let live: Vec<&Job> = self.ideal.jobs.values().filter(|job| job.is_live()).collect();
-        Err(format!("these never end: {live:#?}"))
-    }
-
-    /// No task has two outputs or two successes.
-    fn ends(&self, tx: &Tx<'_>) -> std::result::Result<(), Fault> {
-        let twice = tx.query(
-            "SELECT causation FROM event WHERE type = 'task.succeeded' GROUP BY causation HAVING count(*) > 1",
-            &[],
-            |row| row.get::<String>(0),
-        );
-        same("succeeded twice", told("the ends", twice)?, Vec::new())
-    }
-}
-
-/// What stands in the tables.
-fn rows(tx: &Tx<'_>) -> Result<BTreeMap<i64, Job>> {
-    let mut jobs = BTreeMap::new();
-    tx.each(
-        "SELECT seq, id, agent, tenant, priority, state, run_at, attempt, epoch, failures, crashes, crash_mark, idempotency,
-                single, single_start, deadline, finished_at, parent, call, ordinal,
-                (SELECT count(*) FROM task_output WHERE task_output.task = task.seq)
-         FROM task",
-        &[],
-        |row| {
-            let job = Job {
-                seq: row.get(0)?,
-                id: row.get(1)?,
-                agent: row.get(2)?,
-                tenant: row.get(3)?,
-                priority: row.get(4)?,
-                state: row.get(5)?,
-                run_at: row.get(6)?,
-                attempt: row.get(7)?,
-                epoch: row.get(8)?,
-                failures: row.get(9)?,
-                crashes: row.get(10)?,
-                mark: row.get(11)?,
-                idempotency: row.get(12)?,
-                single: row.get(13)?,
-                single_start: row.get::<i64>(14)? == 1,
-                deadline: row.get(15)?,
-                finished_at: row.get(16)?,
-                parent: row.get(17)?,
-                call: row.get(18)?,
-                ordinal: row.get(19)?,
-                has_output: row.get::<i64>(20)? == 1,
-                journal: BTreeMap::new(),
-                inbox: Vec::new(),
-            };
-            jobs.insert(job.seq, job);
-            Ok(true)
-        },
-    )?;
-    tx.each(
-        "SELECT task, key, kind, state, CASE WHEN value IS NULL THEN 0 ELSE 1 END, wake_at, signal, remaining, at FROM journal",
-        &[],
-        |row| {
-            let entry = Entry {
-                kind: row.get(2)?,
-                state: row.get(3)?,
-                has_value: row.get::<i64>(4)? == 1,
-                wake_at: row.get(5)?,
-                signal: row.get(6)?,
-                remaining: row.get(7)?,
-                at: row.get(8)?,
-            };
-            let job: &mut Job = jobs.get_mut(&row.get(0)?).unwrap();
-            job.journal.insert(row.get(1)?, entry);
-            Ok(true)
-        },
-    )?;
-    tx.each("SELECT task, name FROM inbox ORDER BY seq", &[], |row| {
-        let job: &mut Job = jobs.get_mut(&row.get(0)?).unwrap();
-        job.inbox.push(row.get(1)?);
-        Ok(true)
-    })?;
-    Ok(jobs)
 }
