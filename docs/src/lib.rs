@@ -21,6 +21,9 @@ pub mod waiting {}
 #[doc = include_str!("../guides/routing.md")]
 pub mod routing {}
 
+#[doc = include_str!("../guides/limits.md")]
+pub mod limits {}
+
 #[doc = include_str!("../guides/schedules.md")]
 pub mod schedules {}
 

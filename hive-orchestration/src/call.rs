@@ -17,12 +17,13 @@ use crate::queue::cancel;
 use crate::queue::read;
 use crate::queue::submit::NewTask;
 use crate::queue::wait::Wanted;
-use crate::task::{End, Priority};
+use crate::task::{End, Priority, check_key};
 
 /// A child to be: which agent, with which input, how urgent.
 pub struct Call<A: Agent> {
     input: A::Input,
     priority: Priority,
+    key: Option<String>,
 }
 
 impl<A: Agent> Call<A> {
@@ -31,6 +32,7 @@ impl<A: Agent> Call<A> {
         Self {
             input,
             priority: Priority::default(),
+            key: None,
         }
     }
 
@@ -41,10 +43,20 @@ impl<A: Agent> Call<A> {
         self
     }
 
+    /// What the child is about, so that children of one agent that have the same key may be [limited](crate::flow); see
+    /// [`Submit::key`](crate::builders::Submit::key).
+    #[must_use]
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
     fn into_task(self, id: TaskId, tenant: &str) -> Result<NewTask> {
         let input = Payload::encode(&self.input, limits::PAYLOAD_BYTES)?;
+        check_key("key", self.key.as_deref())?;
         Ok(NewTask {
             priority: self.priority,
+            key: self.key.unwrap_or_default(),
             ..NewTask::new(id, A::NAME, tenant, input)
         })
     }

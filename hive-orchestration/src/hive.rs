@@ -27,9 +27,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub use self::schedules::{Define, Scheduling};
 pub use self::submit::Submit;
 use crate::agent::{Agent, AnyAgent};
+use crate::flow::{Limit, Limited, Subject};
 use crate::handle::TaskHandle;
 use crate::limits;
-use crate::queue::{self, Queue, admin, pause, read, recover};
+use crate::queue::{self, Queue, admin, flow, pause, read, recover};
 use crate::registry::{self, Listing, Load, Loads, Meters, Presence, Registry, Statistics};
 use crate::router::{Directory, Request, Router, Strategy};
 use crate::settings::Settings;
@@ -443,6 +444,28 @@ impl Hive {
     pub async fn resume(&self, scope: Scope) -> Result<bool> {
         let queue = self.inner.shop.queue.clone();
         queue::write(&self.inner.shop.db, move |tx| pause::resume(tx, &queue, &scope)).await
+    }
+
+    /// Limits how many tasks of the subject run at once or begin in a time, in place of the limit that it had: see [`flow`](crate::flow).
+    /// It holds through restarts and in every process, for what is claimed from here on. Runs under way count, and none is stopped.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](hive_errors::ErrorKind::InvalidInput) with the field that means nothing;
+    /// [`ErrorKind::LimitReached`](hive_errors::ErrorKind::LimitReached) when [`FLOW_LIMITS`](limits::FLOW_LIMITS) are set.
+    pub async fn limit(&self, subject: Subject, limit: Limit) -> Result<()> {
+        let queue = self.inner.shop.queue.clone();
+        queue::write(&self.inner.shop.db, move |tx| flow::limit(tx, &queue, &subject, &limit)).await
+    }
+
+    /// Takes a limit away; `false` when there was none.
+    pub async fn unlimit(&self, subject: Subject) -> Result<bool> {
+        let queue = self.inner.shop.queue.clone();
+        queue::write(&self.inner.shop.db, move |tx| flow::unlimit(tx, &queue, &subject)).await
+    }
+
+    /// The limits that are set, and how many tasks run by them.
+    pub async fn limits(&self) -> Result<Vec<Limited>> {
+        self.inner.shop.db.read(flow::limited).await
     }
 
     /// The agents, by name.

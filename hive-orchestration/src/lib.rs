@@ -73,6 +73,7 @@
 
 pub mod limits;
 pub mod task;
+pub mod flow;
 mod lease;
 mod wake;
 mod patience;

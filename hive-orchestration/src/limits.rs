@@ -81,8 +81,23 @@ pub const DRAIN: Duration = Duration::from_secs(10);
 /// Runs that end whose ends are written down in one transaction: enough to share a sync, short enough not to hold others up.
 pub const FINISH_BATCH: usize = 256;
 
-/// Tenants whose ready tasks of one agent are looked at for one claim. More of them take turns.
-pub const CLAIM_TENANTS: usize = 64;
+/// Lanes, of tenants and their keys, whose ready tasks of one agent are looked at for one claim. More of them take turns.
+pub const CLAIM_LANES: usize = 64;
+
+/// The longest time that a rate may be over: whoever counts by the month keeps accounts.
+pub const RATE_PERIOD_MAX: Duration = Duration::from_secs(31 * 24 * 3600);
+
+/// The largest share, and so how often one may come before another does.
+pub const SHARE_MAX: u32 = 1_000;
+
+/// Limits that may be set: each claim reads them.
+pub const FLOW_LIMITS: usize = 1_000;
+
+/// What limits count is forgotten when it was not used for so long.
+pub const FLOW_IDLE: Duration = Duration::from_secs(60);
+
+/// So much of it at once; a claim does it beside its own work.
+pub const FLOW_SWEEP: u64 = 64;
 
 /// What has fallen due, of timers, delays and deadlines each, and is dealt with in one transaction; the rest follows at once.
 pub const DUE_BATCH: u64 = 1_000;

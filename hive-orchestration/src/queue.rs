@@ -14,6 +14,7 @@ pub(crate) mod cancel;
 pub(crate) mod claim;
 mod emit;
 pub(crate) mod finish;
+pub(crate) mod flow;
 pub(crate) mod pause;
 pub(crate) mod pick;
 pub(crate) mod read;
@@ -23,7 +24,7 @@ pub(crate) mod submit;
 pub(crate) mod wait;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use hive_bus::Bus;
 use hive_core::clock::Clock;
@@ -61,6 +62,8 @@ pub(crate) struct Queue {
     pub(crate) gathers: Arc<Gathers>,
     /// Replaced when others have taken this process for dead.
     epoch: Arc<AtomicU64>,
+    /// Whether a run that ends may make room for another, by the limits that were last seen.
+    holds: Arc<AtomicBool>,
 }
 
 /// Where callers meet.
@@ -91,6 +94,19 @@ impl Queue {
                 records: Gather::new(limits::GATHER_TURNS, limits::RECORD_GATHERED, journal::weight),
             }),
             epoch: Arc::default(),
+            holds: Arc::default(),
+        }
+    }
+
+    /// Notes whether tasks may have to wait until runs end.
+    fn hold_runs(&self, holds: bool) {
+        self.holds.store(holds, Ordering::Relaxed);
+    }
+
+    /// A run has ended: what a limit has held back may begin, in this process or in another.
+    fn make_room(&self, tx: &mut Tx<'_>) {
+        if self.holds.load(Ordering::Relaxed) {
+            self.wake_ready(tx);
         }
     }
 

@@ -2,11 +2,12 @@
 
 use hive_core::db::Migrations;
 
+use crate::queue::flow::schema::LIMITS;
 use crate::queue::schema::{TASKS, agents};
 use crate::schedule::schema::SCHEDULES;
 
 /// This crate's tables.
 pub(crate) static MIGRATIONS: Migrations = Migrations {
     owner: "hive-orchestration",
-    list: &[TASKS, SCHEDULES, agents::migration(3)],
+    list: &[TASKS, SCHEDULES, agents::migration(3), LIMITS],
 };

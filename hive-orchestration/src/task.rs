@@ -253,6 +253,20 @@ pub(crate) fn check_name(what: &'static str, name: &str) -> Result<()> {
         .with("limit_bytes", limits::NAME_BYTES))
 }
 
+/// Refuses keys that are empty, too long, or that PostgreSQL cannot hold.
+pub(crate) fn check_key(field: &'static str, key: Option<&str>) -> Result<()> {
+    match key {
+        Some(key) if key.is_empty() || key.len() > limits::KEY_BYTES || key.contains('\0') => Err(Error::new(
+            ErrorKind::InvalidInput,
+            "a key is empty, too long or holds a null character",
+        )
+        .with("field", field)
+        .with("bytes", key.len())
+        .with("limit_bytes", limits::KEY_BYTES)),
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// Refuses what cannot stand in a topic or a tenant column: agents and tenants are named with ASCII letters, digits, `-`
 /// and `_`.
 pub(crate) fn check_token(what: &'static str, name: &str) -> Result<()> {

@@ -1,10 +1,12 @@
 //! The loads that every engine meets.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hive_core_bench::Figures;
-use hive_orchestration::builders::Builder;
+use hive_orchestration::builders::{Builder, Submit};
+use hive_orchestration::flow::{Limit, Rate, Subject};
 use hive_orchestration::{Context, Failure, Hive, agent_fn};
+use serde_json::Value;
 use tokio::task::JoinSet;
 
 pub(crate) const TASKS: usize = 16_000;
@@ -17,13 +19,17 @@ pub(crate) fn noop(builder: Builder) -> Builder {
 
 /// Tasks a second, from their submission a hundred at a time to their acknowledged ends.
 pub(crate) async fn batched(hive: &Hive, tasks: usize) -> f64 {
+    batched_by(hive, tasks, |submit, _| submit).await
+}
+
+async fn batched_by(hive: &Hive, tasks: usize, with: fn(Submit<Value>, usize) -> Submit<Value>) -> f64 {
     let begun = Instant::now();
     let mut callers = JoinSet::new();
     for _ in 0..CALLERS {
         let hive = hive.clone();
         callers.spawn(async move {
             for _ in 0..tasks / CALLERS / BATCH {
-                let new = (0..BATCH).map(|n| hive.submit_named("noop", &n));
+                let new = (0..BATCH).map(|n| with(hive.submit_named("noop", &n), n));
                 for task in hive.submit_all(new).await.unwrap() {
                     task.result().await.unwrap();
                 }
@@ -32,6 +38,35 @@ pub(crate) async fn batched(hive: &Hive, tasks: usize) -> f64 {
     }
     callers.join_all().await;
     tasks as f64 / begun.elapsed().as_secs_f64()
+}
+
+/// What limits cost that are never reached: of the agent, of each tenant and of each of a hundred keys, on what runs at once and
+/// begins in a time. Beside it the same tasks without a limit, in turns.
+pub(crate) async fn limited(hive: &Hive, figures: &mut Figures, engine: &str, tasks: usize) {
+    let plenty = Limit::new()
+        .concurrency(1_000_000)
+        .rate(Rate::new(1_000_000_000, Duration::from_secs(1)).burst(1_000_000));
+    let subjects = [
+        Subject::Agent("noop".to_owned()),
+        Subject::EachTenant,
+        Subject::EachKey("noop".to_owned()),
+    ];
+    for (name, limits) in [("keyed_tasks_per_s", false), ("limited_tasks_per_s", true)] {
+        if limits {
+            for subject in &subjects {
+                hive.limit(subject.clone(), plenty).await.unwrap();
+            }
+        }
+        let name = format!("engine.{engine}.{name}");
+        figures.record(
+            &name,
+            batched_by(hive, tasks, |submit, n| submit.key(n.to_string())).await,
+            "tasks/s",
+        );
+    }
+    for subject in subjects {
+        hive.unlimit(subject).await.unwrap();
+    }
 }
 
 /// Tasks a second when a hundred callers wait for each.

@@ -11,6 +11,10 @@
 //!   rows of tasks, inputs, outputs and events in the same tables, without types, scheduling or handlers;
 //!   `engine.<engine>.raw_ratio` the engine to that. `bare.<engine>.jobs_per_s` is the least that a queue can do: one narrow table,
 //!   no events.
+//! - `raw.<engine>.events_ratio`: the bare loop to the same without events, which is what it costs that every transition can be
+//!   followed and traced.
+//! - `engine.<engine>.limits_ratio`: noop tasks a second of a hundred keys under limits on agent, tenant and key that are never
+//!   reached, to the same without limits.
 //! - `engine.<engine>.submit_per_s.<n>`: acknowledged submissions one after another, and in batches of a hundred.
 //! - `engine.claim_ratio.1m`: noop tasks a second beside a million that have ended, to those in an empty database.
 //! - `engine.wake_p50_ms`, `engine.wake_p99_ms`: from the commit of a submission until its agent runs, in a hive that was idle.
@@ -78,6 +82,13 @@ fn main() {
             format!("raw.{engine}.noop_tasks_per_s"),
         );
         figures.ratio(&format!("engine.{engine}.raw_ratio"), &own, &[&raw]);
+        let silent = format!("raw.{engine}.silent_tasks_per_s");
+        figures.ratio(&format!("raw.{engine}.events_ratio"), &raw, &[&silent]);
+        let (keyed, limited) = (
+            format!("engine.{engine}.keyed_tasks_per_s"),
+            format!("engine.{engine}.limited_tasks_per_s"),
+        );
+        figures.ratio(&format!("engine.{engine}.limits_ratio"), &limited, &[&keyed]);
     }
     figures.ratio(
         "engine.claim_ratio.1m",

@@ -13,8 +13,12 @@ pub(crate) fn run(runtime: &Runtime, figures: &mut Figures) -> Vec<(String, Bar)
         let hive = kit::noop(Hive::on(place.options())).concurrency(256);
         let hive = hive.start().await.unwrap();
         kit::noops(&hive, figures, "postgres", TASKS / 2).await;
+        kit::limited(&hive, figures, "postgres", TASKS / 2).await;
         kit::submissions(&hive, figures, "postgres", TASKS / 2).await;
         hive.shutdown().await.unwrap();
     });
-    vec![("engine.postgres.noop_tasks_per_s".to_owned(), Bar::PerS(5_000.0))]
+    vec![
+        ("engine.postgres.noop_tasks_per_s".to_owned(), Bar::PerS(5_000.0)),
+        ("engine.postgres.limits_ratio".to_owned(), Bar::Ratio(0.9)),
+    ]
 }

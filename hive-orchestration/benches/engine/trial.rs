@@ -65,9 +65,9 @@ pub(crate) fn claim(runtime: &Runtime, figures: &mut Figures) -> Vec<(String, Ba
 fn history(tx: &mut hive_core::db::Tx<'_>, from: i64, to: i64) -> hive_orchestration::Result<()> {
     let numbers = "WITH RECURSIVE nth (n) AS (SELECT ?1 UNION ALL SELECT n + 1 FROM nth WHERE n + 1 < ?2)";
     let tasks = format!(
-        "{numbers} INSERT INTO task (seq, id, tenant, agent, root, ordinal, depth, state, priority, run_at, attempt, created_at,
+        "{numbers} INSERT INTO task (seq, id, tenant, agent, flow_key, root, ordinal, depth, state, priority, run_at, attempt, created_at,
                                      finished_at)
-         SELECT n + 1000000000, randomblob(16), 'default', 'noop', randomblob(16), 0, 0, 4, 1, 0, 1, 0, 1 FROM nth"
+         SELECT n + 1000000000, randomblob(16), 'default', 'noop', '', randomblob(16), 0, 0, 4, 1, 0, 1, 0, 1 FROM nth"
     );
     tx.execute(&tasks, &[&from, &to])?;
     let bodies = format!("{numbers} INSERT INTO task_body (task, input) SELECT n + 1000000000, x'31' FROM nth");

@@ -22,7 +22,7 @@ use crate::limits;
 use crate::queue;
 use crate::queue::submit::{self, NewTask, Single, Start};
 use crate::router::Request;
-use crate::task::{Priority, check_name, check_token};
+use crate::task::{Priority, check_key, check_name, check_token};
 use crate::worker::Shop;
 
 /// A task about to be submitted; await it. Made by [`Hive::submit`] and [`Hive::submit_named`].
@@ -36,6 +36,7 @@ pub struct Submit<T> {
     start: Start,
     within: Option<Duration>,
     key: Option<String>,
+    flow_key: Option<String>,
     single: Option<Single>,
     correlation: Option<String>,
     labels: Vec<(String, String)>,
@@ -69,6 +70,7 @@ impl<T> Submit<T> {
             start: Start::AtOnce,
             within: None,
             key: None,
+            flow_key: None,
             single: None,
             correlation: None,
             labels: Vec::new(),
@@ -141,6 +143,13 @@ impl<T> Submit<T> {
         self
     }
 
+    /// What the task is about, such as a customer, a repository or an account: tasks of one agent that have the same key may be
+    /// [limited](crate::flow), and where there is more to do than can be done, keys of one tenant take turns.
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.flow_key = Some(key.into());
+        self
+    }
+
     /// On whose behalf; `default` unless set.
     pub fn tenant(mut self, tenant: impl Into<String>) -> Self {
         self.tenant = tenant.into();
@@ -195,6 +204,7 @@ impl<T> Submit<T> {
         }
         check_token("tenant", &self.tenant)?;
         check_key("idempotency_key", self.key.as_deref())?;
+        check_key("key", self.flow_key.as_deref())?;
         check_key("single", self.single.as_ref().map(|single| single.key.as_str()))?;
         check_key("correlation", self.correlation.as_deref())?;
         check_labels(&self.labels)?;
@@ -203,6 +213,7 @@ impl<T> Submit<T> {
             start: self.start,
             within: self.within,
             idempotency: self.key.clone(),
+            key: self.flow_key.clone().unwrap_or_default(),
             single: self.single.clone(),
             correlation: self.correlation.clone(),
             labels: self.labels.clone(),
@@ -235,19 +246,6 @@ impl Placed {
             Some(decided) => route::submit(tx, shop, &self.new, decided),
             None => submit::submit(tx, &shop.queue, &self.new),
         }
-    }
-}
-
-fn check_key(field: &'static str, key: Option<&str>) -> Result<()> {
-    match key {
-        Some(key) if key.is_empty() || key.len() > limits::KEY_BYTES || key.contains('\0') => Err(Error::new(
-            ErrorKind::InvalidInput,
-            "a key is empty, too long or holds a null character",
-        )
-        .with("field", field)
-        .with("bytes", key.len())
-        .with("limit_bytes", limits::KEY_BYTES)),
-        Some(_) | None => Ok(()),
     }
 }
 

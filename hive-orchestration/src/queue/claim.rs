@@ -1,15 +1,20 @@
 //! A worker takes what is ready.
 
+mod front;
+
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::time::Duration;
 
 use hive_core::clock::Timestamp;
-use hive_core::db::{Dialect, Row, Snapshot, Tx};
+use hive_core::db::{Dialect, Snapshot, Tx};
 use hive_core::payload::Payload;
 use hive_errors::Result;
 
-use super::pick::{Head, Lane, Turns, WEIGHT, pick};
-use super::{Queue, TaskRef, emit, finish, pause, wait};
+use self::front::look;
+use super::flow::uses::{Begun, Uses};
+use super::pick::{Turns, pick};
+use super::{Queue, TaskRef, emit, finish, flow, pause, wait};
 use crate::lease::{Lease, listed};
 use crate::limits;
 use crate::wake::RunSigns;
@@ -33,8 +38,6 @@ pub(crate) struct Room {
     pub(crate) total: usize,
     /// The agents it knows, and how many runs of each.
     pub(crate) agents: Vec<(String, usize)>,
-    /// The shares of tenants, where one has not one.
-    pub(crate) weights: HashMap<String, u32>,
 }
 
 /// What one look at the queue brought.
@@ -54,6 +57,9 @@ struct Candidate {
     task: TaskRef,
     depth: u32,
     since: Timestamp,
+    resumed: bool,
+    /// What counts it when it runs.
+    uses: Rc<[usize]>,
 }
 
 /// Fires what has fallen due, then claims what is ready, as [`pick`] decides. Tasks of agents that are not named stay where they
@@ -67,26 +73,35 @@ pub(crate) fn claim(tx: &mut Tx<'_>, queue: &Queue, room: &Room, turns: &Turns) 
     }
     let mut claims = Claims {
         turns: turns.clone(),
+        due_in: due.map(|due| due.since(now)),
         ..Claims::default()
     };
     if room.total > 0 {
-        let pauses = pause::pauses(tx)?;
-        let agents: Vec<&(String, usize)> = room
-            .agents
-            .iter()
-            .filter(|(agent, free)| *free > 0 && !pauses.all && !pauses.agents.contains(agent))
-            .collect();
-        let mut front = look(tx, &agents, room.total)?;
-        front.lanes.retain(|lane| !pauses.tenants.contains(&lane.tenant));
-        let free: Vec<usize> = agents.iter().map(|(_, free)| *free).collect();
-        let weight = |tenant: &str| room.weights.get(tenant).copied().unwrap_or(WEIGHT);
-        let chosen = pick(&mut front.lanes, &free, room.total, &mut claims.turns, weight, now);
+        let (pauses, limits) = pause::rules(tx)?;
+        queue.hold_runs(limits.hold_runs());
+        let mut uses = Uses::new(&limits, now);
+        let mut front = look(tx, room, &pauses, &limits, &mut uses, &mut claims.turns)?;
+        let chosen = pick(&mut front.lanes, &mut uses.gates, room.total, &mut claims.turns, now);
         claims.more = !chosen.is_empty() && (chosen.len() == room.total || front.cut);
-        claims.tasks = take(tx, queue, &chosen, &mut front.candidates, now)?;
+        claims.more |= front.goes_on(&chosen, &mut claims.turns);
+        claims.tasks = take(tx, queue, &chosen, &front.candidates, now)?;
         // Somebody else was quicker.
         claims.more |= claims.tasks.len() < chosen.len();
+        if !limits.is_empty() {
+            let begun = claims.tasks.iter().filter_map(|claimed| {
+                let candidate = front.candidates.get(&claimed.lease.task)?;
+                Some(Begun {
+                    task: claimed.lease.task,
+                    attempt: claimed.lease.attempt,
+                    resumed: candidate.resumed,
+                    uses: &candidate.uses,
+                })
+            });
+            uses.settle(tx, &begun.collect::<Vec<_>>())?;
+            claims.due_in = claims.due_in.into_iter().chain(uses.next()).min();
+            flow::sweep(tx, now)?;
+        }
     }
-    claims.due_in = due.map(|due| due.since(now));
     Ok(claims)
 }
 
@@ -107,136 +122,12 @@ fn fall_due(tx: &mut Tx<'_>, queue: &Queue, now: Timestamp) -> Result<()> {
     finish::expire(tx, queue, now)
 }
 
-/// What stands at the fronts of the lanes.
-#[derive(Default)]
-struct Front {
-    lanes: Vec<Lane>,
-    candidates: HashMap<i64, Candidate>,
-    /// Whether some lanes are longer than what was looked at.
-    cut: bool,
-}
-
-fn look(tx: &Tx<'_>, agents: &[&(String, usize)], total: usize) -> Result<Front> {
-    let mut front = Front::default();
-    if agents.is_empty() {
-        return Ok(front);
-    }
-    match tx.dialect() {
-        Dialect::Postgres => look_at_once(tx, agents, total, &mut front)?,
-        Dialect::Sqlite => {
-            for (place, (agent, free)) in agents.iter().enumerate() {
-                let tenants = tenants(tx, agent)?;
-                front.cut |= tenants.len() == limits::CLAIM_TENANTS;
-                let most = total.min(*free);
-                for tenant in tenants {
-                    for priority in PRIORITIES {
-                        let before = front.candidates.len();
-                        tx.each(LANE, &[agent, &tenant, &priority, &(most as u64)], |row| {
-                            front.add(place, priority, row).map(|()| true)
-                        })?;
-                        front.cut |= front.candidates.len() - before == most;
-                    }
-                }
-            }
-        }
-    }
-    Ok(front)
-}
-
-/// Of [`Priority`](crate::task::Priority).
-const PRIORITIES: [i64; 4] = [3, 2, 1, 0];
-
-/// Whose tasks of an agent are ready, a look into the index for each.
-fn tenants(db: &Snapshot<'_>, agent: &str) -> Result<Vec<String>> {
-    let mut tenants = Vec::new();
-    let mut last = String::new();
-    while tenants.len() < limits::CLAIM_TENANTS {
-        let next = db.query_one(
-            "SELECT min(tenant) FROM task WHERE state = 1 AND agent = ?1 AND tenant > ?2",
-            &[&agent, &last],
-            |row| row.get::<Option<String>>(0),
-        )?;
-        let Some(next) = next else { break };
-        last.clone_from(&next);
-        tenants.push(next);
-    }
-    Ok(tenants)
-}
-
-const LANE: &str = "SELECT seq, id, root, agent, tenant, attempt, parent, correlation, depth, run_at FROM task
-     WHERE state = 1 AND agent = ?1 AND tenant = ?2 AND priority = ?3 ORDER BY seq LIMIT ?4";
-
-/// The same with one statement, because each is a journey.
-fn look_at_once(tx: &Tx<'_>, agents: &[&(String, usize)], total: usize, front: &mut Front) -> Result<()> {
-    let places: HashMap<&str, usize> = agents
-        .iter()
-        .enumerate()
-        .map(|(place, (agent, _))| (agent.as_str(), place))
-        .collect();
-    let names: Vec<&str> = agents.iter().map(|(agent, _)| agent.as_str()).collect();
-    let mut counts: HashMap<(usize, String, i64), usize> = HashMap::new();
-    tx.each(
-        "WITH RECURSIVE lane (agent, tenant, nth) AS (
-             SELECT given.agent, (SELECT min(tenant) FROM task WHERE state = 1 AND task.agent = given.agent), 1
-             FROM unnest(string_to_array(?1, ',')) AS given (agent)
-             UNION ALL
-             SELECT lane.agent, (SELECT min(task.tenant) FROM task
-                                 WHERE state = 1 AND task.agent = lane.agent AND task.tenant > lane.tenant), nth + 1
-             FROM lane WHERE lane.tenant IS NOT NULL AND nth < ?2)
-         SELECT head.seq, head.id, head.root, head.agent, head.tenant, head.attempt, head.parent, head.correlation, head.depth,
-                head.run_at, level.priority
-         FROM lane CROSS JOIN (VALUES (0), (1), (2), (3)) AS level (priority)
-         CROSS JOIN LATERAL (
-             SELECT * FROM task WHERE state = 1 AND agent = lane.agent AND tenant = lane.tenant AND priority = level.priority
-             ORDER BY seq LIMIT ?3) AS head
-         WHERE lane.tenant IS NOT NULL ORDER BY head.agent, head.tenant, level.priority, head.seq",
-        &[
-            &names.join(","),
-            &(limits::CLAIM_TENANTS as u64),
-            &(total as u64),
-        ],
-        |row| {
-            let (agent, tenant, priority) = (row.get::<String>(3)?, row.get::<String>(4)?, row.get::<i64>(10)?);
-            let Some(place) = places.get(agent.as_str()) else {
-                return Ok(true);
-            };
-            let count = counts.entry((*place, tenant, priority)).or_default();
-            *count += 1;
-            front.cut |= *count == total;
-            front.add(*place, priority, row).map(|()| true)
-        },
-    )
-}
-
-impl Front {
-    /// Takes in a row; those of one lane come one after another.
-    fn add(&mut self, agent: usize, priority: i64, row: &Row<'_>) -> Result<()> {
-        let task = super::task_ref(row)?;
-        let since = row.get(9)?;
-        let head = Head { seq: task.seq, since };
-        match self.lanes.last_mut() {
-            Some(lane) if lane.agent == agent && lane.tenant == task.tenant && lane.priority == priority => {
-                lane.heads.push_back(head);
-            }
-            _ => self.lanes.push(Lane {
-                agent,
-                tenant: task.tenant.clone(),
-                priority,
-                heads: [head].into(),
-            }),
-        }
-        let depth = row.get(8)?;
-        self.candidates.insert(task.seq, Candidate { task, depth, since });
-        Ok(())
-    }
-}
-
 /// Makes them this process's, those that still are nobody's.
 fn take(
     tx: &mut Tx<'_>,
     queue: &Queue,
     chosen: &[i64],
-    candidates: &mut HashMap<i64, Candidate>,
+    candidates: &HashMap<i64, Candidate>,
     now: Timestamp,
 ) -> Result<Vec<Claimed>> {
     if chosen.is_empty() {
@@ -248,7 +139,7 @@ fn take(
         Dialect::Postgres => {
             let attempts: HashMap<i64, u32> = tx
                 .query(
-                    "UPDATE task SET state = 2, attempt = attempt + 1, epoch = ?2, claimed_at = ?3,
+                    "UPDATE task SET state = 2, resumed = 0, attempt = attempt + 1, epoch = ?2, claimed_at = ?3,
                                  single = CASE WHEN single_start = 1 THEN NULL ELSE single END
                  WHERE seq IN (SELECT seq FROM task
                                WHERE seq = ANY (CAST(string_to_array(?1, ',') AS BIGINT[])) AND state = 1
@@ -274,7 +165,7 @@ fn take(
         Dialect::Sqlite => {
             for seq in chosen {
                 tx.execute(
-                    "UPDATE task SET state = 2, attempt = attempt + 1, epoch = ?2, claimed_at = ?3,
+                    "UPDATE task SET state = 2, resumed = 0, attempt = attempt + 1, epoch = ?2, claimed_at = ?3,
                                      single = CASE WHEN single_start = 1 THEN NULL ELSE single END
                      WHERE seq = ?1 AND state = 1",
                     &[seq, &epoch, &now],
@@ -291,11 +182,10 @@ fn take(
     }
     let (mut claimed, mut events) = (Vec::with_capacity(taken.len()), Vec::with_capacity(taken.len()));
     for seq in chosen {
-        let Some(((attempt, input), Candidate { mut task, depth, since })) =
-            taken.remove(seq).zip(candidates.remove(seq))
-        else {
+        let Some(((attempt, input), candidate)) = taken.remove(seq).zip(candidates.get(seq)) else {
             continue;
         };
+        let mut task = candidate.task.clone();
         task.attempt = attempt;
         events.push(emit::started(queue, &task)?);
         let lease = Lease {
@@ -307,9 +197,9 @@ fn take(
             lease,
             signs: RunSigns::default(),
             task,
-            depth,
+            depth: candidate.depth,
             input,
-            waited: now.since(since),
+            waited: now.since(candidate.since),
         });
     }
     emit::all(tx, queue, events)?;

@@ -49,6 +49,7 @@ pub(crate) fn finish_all(tx: &mut Tx<'_>, queue: &Queue, ends: &[Finished]) -> R
     }
     let parents = ends.iter().filter_map(|end| end.task.parent);
     lock(tx, parents.chain(ends.iter().map(|end| end.lease.task)))?;
+    queue.make_room(tx);
     let now = tx.now()?;
     let outputs: Vec<&Finished> = ends.iter().filter(|end| matches!(end.how, How::Output(..))).collect();
     let mut lost = complete_all(tx, queue, &outputs, now)?;
@@ -230,6 +231,7 @@ pub(super) fn expire(tx: &mut Tx<'_>, queue: &Queue, now: Timestamp) -> Result<(
 
 /// Tells a run, wherever it is, that it must stop.
 pub(super) fn stop_run(tx: &mut Tx<'_>, queue: &Queue, task: i64) {
+    queue.make_room(tx);
     let wakeups = queue.wakeups.clone();
     tx.on_commit(move || wakeups.stop(task));
     queue.tell_others(tx, super::RUNS);

@@ -6,6 +6,7 @@ use hive_core::db::{Snapshot, Tx};
 use hive_errors::Result;
 
 use super::Queue;
+use super::flow::Limits;
 use crate::task::Scope;
 
 /// What is paused at one moment.
@@ -16,17 +17,26 @@ pub(crate) struct Pauses {
     pub(crate) all: bool,
 }
 
-pub(crate) fn pauses(db: &Snapshot<'_>) -> Result<Pauses> {
-    let mut pauses = Pauses::default();
-    db.each("SELECT kind, name FROM pause", &[], |row| {
-        match row.get::<i64>(0)? {
-            0 => drop(pauses.agents.insert(row.get(1)?)),
-            1 => drop(pauses.tenants.insert(row.get(1)?)),
-            _ => pauses.all = true,
-        }
-        Ok(true)
-    })?;
-    Ok(pauses)
+/// What is paused and what is limited, with one look: each claim asks.
+pub(super) fn rules(db: &Snapshot<'_>) -> Result<(Pauses, Limits)> {
+    let (mut pauses, mut limits) = (Pauses::default(), Limits::default());
+    db.each(
+        "SELECT kind, name, NULL, NULL, NULL, NULL, NULL, 0 FROM pause UNION ALL
+         SELECT kind, name, concurrency, rate_count, rate_period, rate_burst, weight, 1 FROM flow_limit",
+        &[],
+        |row| {
+            if row.get::<i64>(7)? == 1 {
+                return limits.add(row).map(|()| true);
+            }
+            match row.get::<i64>(0)? {
+                0 => drop(pauses.agents.insert(row.get(1)?)),
+                1 => drop(pauses.tenants.insert(row.get(1)?)),
+                _ => pauses.all = true,
+            }
+            Ok(true)
+        },
+    )?;
+    Ok((pauses, limits))
 }
 
 /// From this commit on nothing of the scope is started; `false` when that was so already.

@@ -26,6 +26,7 @@ CREATE TABLE task (
     id          BLOB NOT NULL UNIQUE,
     tenant      TEXT NOT NULL,
     agent       TEXT NOT NULL,
+    flow_key    TEXT NOT NULL,
     root        BLOB NOT NULL,
     parent      INTEGER,
     correlation TEXT,
@@ -35,6 +36,7 @@ CREATE TABLE task (
     state       INTEGER NOT NULL,
     priority    INTEGER NOT NULL,
     run_at      INTEGER NOT NULL,
+    resumed     INTEGER NOT NULL DEFAULT 0,
     attempt     INTEGER NOT NULL DEFAULT 0,
     epoch       INTEGER NOT NULL DEFAULT 0,
     failures    INTEGER NOT NULL DEFAULT 0,
@@ -48,7 +50,9 @@ CREATE TABLE task (
     claimed_at  INTEGER,
     finished_at INTEGER
 ) STRICT;
-CREATE INDEX task_ready ON task (agent, tenant, priority DESC, seq) WHERE state = 1;
+CREATE INDEX task_ready ON task (agent, tenant, flow_key, priority DESC, seq) WHERE state = 1;
+-- Those that go on after they have waited: they do not begin again.
+CREATE INDEX task_resumed ON task (agent, seq) WHERE state = 1 AND resumed = 1;
 CREATE INDEX task_later ON task (run_at) WHERE state = 0;
 CREATE INDEX task_running ON task (epoch) WHERE state = 2;
 CREATE INDEX task_child ON task (parent, call, ordinal) WHERE parent IS NOT NULL;

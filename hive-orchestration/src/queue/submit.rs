@@ -31,6 +31,8 @@ pub(crate) struct NewTask {
     /// How long it may take until it must have ended.
     pub(crate) within: Option<Duration>,
     pub(crate) idempotency: Option<String>,
+    /// What it is about, or nothing.
+    pub(crate) key: String,
     pub(crate) single: Option<Single>,
     pub(crate) correlation: Option<String>,
     pub(crate) labels: Vec<(String, String)>,
@@ -66,6 +68,7 @@ impl NewTask {
             start: Start::default(),
             within: None,
             idempotency: None,
+            key: String::new(),
             single: None,
             correlation: None,
             labels: Vec::new(),
@@ -128,6 +131,7 @@ static TASKS: Set = Set::insert(
         ("id", Kind::Blob),
         ("tenant", Kind::Text),
         ("agent", Kind::Text),
+        ("flow_key", Kind::Text),
         ("root", Kind::Blob),
         ("parent", Kind::Int),
         ("correlation", Kind::Text),
@@ -336,6 +340,7 @@ fn row(new: &NewTask, parent: Option<Parent<'_>>, now: Timestamp) -> Result<Vec<
         Cell::of(&new.id),
         Cell::of(&new.tenant),
         Cell::of(&new.agent),
+        Cell::of(&new.key),
         Cell::of(&parent.map_or(new.id, |parent| parent.root)),
         Cell::of(&parent.map(|parent| parent.seq)),
         Cell::of(&correlation(new, parent)),

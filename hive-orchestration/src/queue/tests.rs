@@ -22,18 +22,18 @@ use super::{Queue, claim, recover, submit};
 use crate::tables;
 
 /// A queue on a database of its own, without anybody who works.
-struct Bench {
-    db: Db,
-    queue: Queue,
+pub(super) struct Bench {
+    pub(super) db: Db,
+    pub(super) queue: Queue,
     _place: TestDb,
 }
 
 impl Bench {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         Self::on(TestDb::sqlite()).await
     }
 
-    async fn on(place: TestDb) -> Self {
+    pub(super) async fn on(place: TestDb) -> Self {
         Self::by(place, Arc::new(SystemClock)).await
     }
 
@@ -88,6 +88,5 @@ fn room(total: usize) -> Room {
     Room {
         total,
         agents: vec![("agent".to_owned(), total)],
-        ..Room::default()
     }
 }

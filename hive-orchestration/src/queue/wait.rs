@@ -97,6 +97,7 @@ pub(crate) fn sync(
     let parked = park && resolved.is_empty();
     if parked {
         tx.execute("UPDATE task SET state = 3, epoch = 0 WHERE seq = ?1", &[&lease.task])?;
+        queue.make_room(tx);
         let (on, name, until) = awaited(tx, lease.task)?;
         emit::waiting(tx, queue, task, on, name, until)?;
         queue.wake_watchers(tx, task.id);
@@ -266,7 +267,7 @@ pub(super) fn resolve(tx: &mut Tx<'_>, queue: &Queue, task: i64, key: &str, valu
 fn wake(tx: &mut Tx<'_>, queue: &Queue, task: i64) -> Result<()> {
     let now = tx.now()?;
     let parked = tx.query_opt(
-        "UPDATE task SET state = 1, run_at = ?2 WHERE seq = ?1 AND state = 3
+        "UPDATE task SET state = 1, resumed = 1, run_at = ?2 WHERE seq = ?1 AND state = 3
          RETURNING seq, id, root, agent, tenant, attempt, parent, correlation",
         &[&task, &now],
         super::task_ref,

@@ -118,7 +118,7 @@ fn waiting(db: &Snapshot<'_>, agent: &str) -> Result<Vec<Waiting>> {
         "SELECT t.seq, t.id, t.tenant, t.correlation, r.request, b.input, t.run_at,
                 (SELECT max(heartbeat_at) FROM agent WHERE agent.name = ?1)
          FROM task t JOIN task_route r ON r.task = t.seq JOIN task_body b ON b.task = t.seq
-         WHERE t.state = 1 AND t.agent = ?1 AND t.attempt = 0 ORDER BY t.tenant, t.priority DESC, t.seq LIMIT ?2",
+         WHERE t.state = 1 AND t.agent = ?1 AND t.attempt = 0 ORDER BY t.tenant, t.flow_key, t.priority DESC, t.seq LIMIT ?2",
         &[&agent, &limits::REROUTE_BATCH],
         |row| {
             let request = serde_json::from_str(row.text(4)?).map_err(|e| {

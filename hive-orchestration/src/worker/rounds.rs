@@ -152,7 +152,6 @@ impl Rounds {
         let room = Room {
             total: free,
             agents: shop.registry.names().map(|name| (name.to_owned(), free)).collect(),
-            weights: HashMap::new(),
         };
         let (queue, ends, turns) = (
             shop.queue.clone(),

@@ -16,6 +16,7 @@ mod cluster;
 mod crowd;
 mod decisions;
 mod engine;
+mod flow;
 mod kill;
 mod kit;
 mod many;
@@ -117,6 +118,13 @@ cases! {
         two_thousand_tasks_wait_without_workers_and_without_memory,
         a_thousand_children_in_one_map,
         whoever_comes_back_from_a_wait_needs_a_worker_again,
+    }
+    flow {
+        no_more_run_at_once_than_may,
+        whoever_waits_makes_room,
+        no_more_begin_than_the_rate_says,
+        tenants_and_keys_share_by_weight,
+        a_limit_holds_through_restarts,
     }
     many {
         a_batch_is_submitted_whole_or_not_at_all,

@@ -41,8 +41,7 @@ const SPARED: &[(&str, &str, &str)] = &[
         "state < 4",
         DECIDED,
     ),
-    ("SELECT min(tenant) FROM task WHERE", "state = 1", LANES),
-    ("SELECT min(task.tenant) FROM task WHERE", "state = 1", LANES),
+    ("SELECT tenant, flow_key FROM task WHERE", "state = 1", LANES),
     (
         "CASE WHEN single_start = 1 THEN NULL ELSE single END WHERE seq = ?1 AND",
         "state = 1",
@@ -79,18 +78,21 @@ async fn guard(place: TestDb) {
             }
             continue;
         };
-        let mut noticed = false;
+        let mut noticed = None;
         for scene in scenes {
-            noticed = noticed || !play(&bench, scene, Some(mutant)).await.faults.is_empty();
+            if noticed.is_none() {
+                let first = play(&bench, scene, Some(mutant)).await.faults.into_iter().next();
+                noticed = first.map(|fault| format!("{}: {fault}", scene.name));
+            }
         }
         let sparing = SPARED
             .iter()
             .position(|(words, condition, _why)| mutant.is_at(words, condition));
         spared.extend(sparing);
         match (noticed, sparing) {
-            (true, None) | (false, Some(_)) => {}
-            (false, None) => drop(report.insert(format!("nobody notices when this is gone: {mutant}"))),
-            (true, Some(_)) => drop(report.insert(format!("spared, but noticed: {mutant}"))),
+            (Some(_), None) | (None, Some(_)) => {}
+            (None, None) => drop(report.insert(format!("nobody notices when this is gone: {mutant}"))),
+            (Some(fault), Some(_)) => drop(report.insert(format!("spared, but noticed ({fault}): {mutant}"))),
         }
     }
     for (place, (words, condition, _)) in SPARED.iter().enumerate() {

@@ -374,7 +374,6 @@ impl World {
         let room = Room {
             total,
             agents: vec![(agent(0), total), (agent(1), total)],
-            ..Room::default()
         };
         let process = &mut self.processes[who];
         let claims = told(

@@ -2,6 +2,7 @@
 
 mod ends;
 mod epochs;
+mod limits;
 mod starts;
 mod waits;
 
@@ -25,6 +26,7 @@ pub(super) fn all() -> Vec<Scene> {
     all.extend(waits::all());
     all.extend(ends::all());
     all.extend(epochs::all());
+    all.extend(limits::all());
     all
 }
 

@@ -183,8 +183,8 @@ impl<'c> Stage<'_, 'c> {
         // Whoever is scheduled is so for ever.
         let run_at = if state == 0 { Timestamp::MAX } else { Timestamp::EPOCH };
         let seq = self.tx.insert(
-            "INSERT INTO task (id, tenant, agent, root, ordinal, depth, state, priority, run_at, attempt, epoch, created_at)
-             VALUES (?1, 'default', 'agent', ?1, 0, 0, ?2, 1, ?3, 3, ?4, 0) RETURNING seq",
+            "INSERT INTO task (id, tenant, agent, root, ordinal, depth, state, priority, run_at, attempt, epoch, created_at, flow_key)
+             VALUES (?1, 'default', 'agent', ?1, 0, 0, ?2, 1, ?3, 3, ?4, 0, '') RETURNING seq",
             &[&id, &state, &run_at, &epoch],
         )?;
         self.set("INSERT INTO task_body (task, input) VALUES (?1, ?2)", &[&seq, &value()])?;

@@ -47,7 +47,7 @@ fn no_longer_queued(stage: &mut Stage<'_, '_>) -> Result<()> {
     }
     let others = tasks(stage, &[2, 3, 4, 5, 6, 7])?;
     let change = [
-        "WITH RECURSIVE lane",
+        "WITH RECURSIVE given",
         "WHERE state = 1 AND agent = lane.agent",
         "WHERE agent = lane.agent",
     ];
