@@ -15,6 +15,9 @@ use super::super::Bench;
 use super::conditions::Mutant;
 use crate::lease::Lease;
 
+/// What a statement comes to that no engine can run.
+const BROKEN: [ErrorKind; 2] = [ErrorKind::Storage, ErrorKind::InvalidInput];
+
 type Play = dyn Fn(&mut Stage<'_, '_>) -> Result<()> + Send + Sync;
 
 /// Something that happens in the queue, with what must and must not come of it.
@@ -91,10 +94,8 @@ pub(super) async fn play(bench: &Bench, scene: &Scene, mutant: Option<&Mutant>) 
             );
             played.faults = match faults {
                 Ok(faults) => faults,
-                // What cannot be run proves nothing.
-                Err(error) if [ErrorKind::Storage, ErrorKind::InvalidInput].contains(&error.kind()) => {
-                    return Err(error);
-                }
+                // What cannot be run, or not at this moment, proves nothing.
+                Err(error) if error.is_retryable() || BROKEN.contains(&error.kind()) => return Err(error),
                 Err(error) => vec![error.to_string()],
             };
             Err::<(), _>(Error::new(ErrorKind::Cancelled, "undone"))
