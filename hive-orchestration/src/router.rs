@@ -63,6 +63,8 @@ pub use self::route::{NoRoute, Reason, Route, Unfit, Verdict};
 pub use self::strategy::Strategy;
 pub use self::target::Target;
 
+#[cfg(test)]
+pub(crate) use self::deferred::give_all;
 pub(crate) use self::deferred::{Desk, mind};
 pub(crate) use self::directory::Directory;
 pub(crate) use self::record::{Routed, find, record};

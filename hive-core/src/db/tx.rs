@@ -1,5 +1,8 @@
 //! What a closure is given: a view to read, or a part of a transaction to write.
 
+#[cfg(feature = "test-util")]
+mod rewrite;
+
 use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
@@ -33,6 +36,8 @@ pub struct Snapshot<'a> {
     clock: &'a dyn Clock,
     /// What the first statement that failed said.
     doomed: RefCell<Option<Error>>,
+    #[cfg(feature = "test-util")]
+    rewrite: rewrite::Rewrite,
 }
 
 /// Where the statements go.
@@ -53,6 +58,8 @@ impl<'a> Snapshot<'a> {
             engine: Engine::Sqlite(View::new(conn, guard, deadline)),
             clock,
             doomed: RefCell::new(None),
+            #[cfg(feature = "test-util")]
+            rewrite: rewrite::Rewrite::default(),
         }
     }
 
@@ -62,6 +69,8 @@ impl<'a> Snapshot<'a> {
             engine: Engine::Postgres(RefCell::new(link)),
             clock,
             doomed: RefCell::new(None),
+            #[cfg(feature = "test-util")]
+            rewrite: rewrite::Rewrite::default(),
         }
     }
 
@@ -156,6 +165,8 @@ impl<'a> Snapshot<'a> {
         params: &[&dyn ToValue],
         mut visit: impl FnMut(&Row<'_>) -> Result<bool>,
     ) -> Result<()> {
+        #[cfg(feature = "test-util")]
+        let sql = &*self.rewrite.text(sql);
         self.statement(|| match &self.engine {
             Engine::Sqlite(view) => view.each(sql, params, &mut visit),
             #[cfg(feature = "postgres")]
@@ -274,6 +285,8 @@ impl<'a> Tx<'a> {
     /// otherwise. Each of them dooms the closure, see [`Snapshot::each`]: write `ON CONFLICT` where a conflict is no
     /// surprise, or use [`Tx::attempt`].
     pub fn execute(&mut self, sql: &str, params: &[&dyn ToValue]) -> Result<usize> {
+        #[cfg(feature = "test-util")]
+        let sql = &*self.snapshot.rewrite.text(sql);
         self.snapshot.statement(|| match &self.snapshot.engine {
             Engine::Sqlite(view) => view.execute(sql, params),
             #[cfg(feature = "postgres")]

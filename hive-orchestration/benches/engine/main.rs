@@ -4,7 +4,7 @@
 //! and then says of each bar whether it is met; without the feature PostgreSQL is not measured. Everything that is counted was
 //! acknowledged with full durability. Figures are medians over the rounds; a ratio is the median of those within the rounds.
 //! `HIVE_BENCH_ROUNDS` sets how many there are, `HIVE_BENCH_ONLY` keeps to the parts whose name holds it (`start`, `sqlite`,
-//! `postgres`, `claim`, `wake`, `recover`, `steps`, `crowd`, `idle`).
+//! `postgres`, `claim`, `wake`, `recover`, `recover postgres`, `steps`, `crowd`, `idle`).
 //!
 //! - `engine.<engine>.noop_tasks_per_s`: tasks that do nothing, submitted a hundred at a time by sixteen callers and run to their
 //!   acknowledged ends; `…_per_s.closed` by 100 callers one at a time. `raw.<engine>.noop_tasks_per_s` is the bare loop: the same
@@ -20,6 +20,8 @@
 //! - `engine.wake_p50_ms`, `engine.wake_p99_ms`: from the commit of a submission until its agent runs, in a hive that was idle.
 //! - `engine.recover_first_ms`, `engine.recover_all_ms`: from the start of a hive whose predecessor was killed with ten thousand
 //!   tasks running until the first and the last of them runs again.
+//! - `engine.postgres.recover_first_ms`, `engine.postgres.recover_all_ms`: the same where others share the database, from the death
+//!   of a process, of which nobody is told, until one that is started then runs the first and the last of its tasks.
 //! - `engine.steps_per_s.64`: durable steps of 64 agents at once.
 //! - `engine.crowd_write_p99_ms`: a step's time when 100 agents work at once.
 //! - `engine.idle_cpu_ratio`: what part of one processor a hive takes in which a hundred thousand tasks wait.
@@ -42,6 +44,8 @@ mod raw;
 mod raw_server;
 mod sqlite;
 mod trial;
+#[cfg(feature = "postgres")]
+mod victim;
 
 use std::time::Duration;
 
@@ -57,6 +61,8 @@ fn main() {
         .enable_all()
         .build()
         .unwrap();
+    #[cfg(feature = "postgres")]
+    victim::be(&runtime);
     let rounds = std::env::var("HIVE_BENCH_ROUNDS").map_or(ROUNDS, |rounds| rounds.parse().unwrap());
     let only = std::env::var("HIVE_BENCH_ONLY").unwrap_or_default();
     let mut figures = Figures::default();
@@ -107,5 +113,7 @@ const PARTS: &[(&str, Part)] = &[
     ("steps", trial::steps),
     ("crowd", trial::crowd),
     ("recover", trial::recover),
+    #[cfg(feature = "postgres")]
+    ("recover postgres", victim::recover),
     ("idle", trial::idle),
 ];

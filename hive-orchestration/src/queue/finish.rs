@@ -77,7 +77,7 @@ fn complete_all(tx: &mut Tx<'_>, queue: &Queue, ends: &[&Finished], now: Timesta
     let mut told = Vec::with_capacity(ends.len());
     for Finished { lease, task, how } in ends {
         if let How::Output(output, event) = how
-            && accepted.contains(&lease.task)
+            && accepted.contains(lease)
         {
             outputs.push([Cell::Int(lease.task), Cell::of(output)]);
             events.push((**event).clone());
@@ -85,13 +85,13 @@ fn complete_all(tx: &mut Tx<'_>, queue: &Queue, ends: &[&Finished], now: Timesta
         }
     }
     tx.insert_all(&OUTPUTS, &outputs)?;
-    let succeeded = ends.iter().filter(|end| accepted.contains(&end.lease.task));
+    let succeeded = ends.iter().filter(|end| accepted.contains(&end.lease));
     let agents = succeeded.map(|end| end.task.agent.as_str());
     queue.telemetry.count(tx, agents, |agent| &agent.succeeded);
     emit::all(tx, queue, events)?;
-    cancel::descendants(tx, queue, accepted.iter().copied())?;
+    cancel::descendants(tx, queue, accepted.iter().map(|lease| lease.task))?;
     for Finished { lease, task, .. } in ends {
-        if accepted.contains(&lease.task) {
+        if accepted.contains(lease) {
             tell_caller(tx, queue, task, true)?;
         }
     }
@@ -105,8 +105,8 @@ fn complete_all(tx: &mut Tx<'_>, queue: &Queue, ends: &[&Finished], now: Timesta
     Ok(ends.len() - accepted.len())
 }
 
-/// Which of the leases still held, by their rows.
-fn succeed(tx: &mut Tx<'_>, ends: &[&Finished], now: Timestamp) -> Result<HashSet<i64>> {
+/// Which of the leases still held. Two runs of one task may end at the same time, of which one has lost it.
+fn succeed(tx: &mut Tx<'_>, ends: &[&Finished], now: Timestamp) -> Result<HashSet<Lease>> {
     let mut accepted = HashSet::with_capacity(ends.len());
     match tx.dialect() {
         Dialect::Postgres => {
@@ -116,7 +116,7 @@ fn succeed(tx: &mut Tx<'_>, ends: &[&Finished], now: Timestamp) -> Result<HashSe
                  FROM unnest(CAST(string_to_array(?1, ',') AS BIGINT[]), CAST(string_to_array(?2, ',') AS BIGINT[]),
                              CAST(string_to_array(?3, ',') AS BIGINT[])) AS given (seq, attempt, epoch)
                  WHERE task.seq = given.seq AND task.attempt = given.attempt AND task.epoch = given.epoch AND task.state = 2
-                 RETURNING task.seq",
+                 RETURNING task.seq, task.attempt, given.epoch",
                 &[
                     &listed(ends.iter().map(|end| end.lease.task)),
                     &listed(ends.iter().map(|end| i64::from(end.lease.attempt))),
@@ -124,7 +124,11 @@ fn succeed(tx: &mut Tx<'_>, ends: &[&Finished], now: Timestamp) -> Result<HashSe
                     &now,
                 ],
                 |row| {
-                    accepted.insert(row.get(0)?);
+                    accepted.insert(Lease {
+                        task: row.get(0)?,
+                        attempt: row.get(1)?,
+                        epoch: row.get(2)?,
+                    });
                     Ok(true)
                 },
             )?;
@@ -138,7 +142,7 @@ fn succeed(tx: &mut Tx<'_>, ends: &[&Finished], now: Timestamp) -> Result<HashSe
                     &[&task, &attempt, &epoch, &now],
                 )?;
                 if ended > 0 {
-                    accepted.insert(task);
+                    accepted.insert(end.lease);
                 }
             }
         }

@@ -1,13 +1,13 @@
 //! Processes come and go: each opening is an epoch, and what one that has ended left running goes on elsewhere.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use hive_core::db::{Dialect, Tx};
+use hive_core::db::{Dialect, Row, Tx};
 use hive_errors::{ErrorKind, Failure, Result};
 
 use super::{Queue, TaskRef, emit, finish};
-use crate::lease::lock;
+use crate::lease::{listed, lock};
 use crate::task::TaskState;
 use crate::task::state::{AfterCrash, after_crash};
 
@@ -75,24 +75,16 @@ pub(crate) fn recover(tx: &mut Tx<'_>, queue: &Queue, limit: usize) -> Result<us
             .flat_map(|(task, _)| task.parent.into_iter().chain([task.seq])),
     )?;
     let count = left.len();
-    let mut events = Vec::with_capacity(count);
-    for (task, epoch) in left {
-        // Another process may have been quicker.
-        let crashes = tx.query_opt(
-            "SELECT crashes, crash_mark, (SELECT count(*) FROM journal WHERE journal.task = task.seq)
-             FROM task WHERE seq = ?1 AND state = 2 AND epoch = ?2",
-            &[&task.seq, &epoch],
-            |row| Ok((row.get::<u32>(0)?, row.get::<i64>(1)?, row.get::<i64>(2)?)),
-        )?;
-        let Some((crashes, mark, entries)) = crashes else {
+    // Another process may have been quicker.
+    let facts = facts(tx, &left)?;
+    let (mut back, mut events) = (Vec::with_capacity(count), Vec::with_capacity(count));
+    for (task, _) in left {
+        let Some(Facts { crashes, mark, entries }) = facts.get(&task.seq).copied() else {
             continue;
         };
         match after_crash(crashes, entries > mark) {
             AfterCrash::Requeue { crashes } => {
-                tx.execute(
-                    "UPDATE task SET state = 1, epoch = 0, crashes = ?2, crash_mark = ?3 WHERE seq = ?1",
-                    &[&task.seq, &crashes, &entries],
-                )?;
+                back.push((task.seq, crashes, entries));
                 events.push(emit::recovered(&task)?);
                 let (wakeups, id) = (queue.wakeups.clone(), task.id);
                 tx.on_commit(move || wakeups.changed(id));
@@ -103,10 +95,94 @@ pub(crate) fn recover(tx: &mut Tx<'_>, queue: &Queue, limit: usize) -> Result<us
             AfterCrash::Dead { crashes } => bury(tx, queue, &task, crashes)?,
         }
     }
+    requeue(tx, &back)?;
     emit::all(tx, queue, events)?;
     queue.wake_ready(tx);
     queue.tell_others(tx, super::TASKS);
     Ok(count)
+}
+
+/// What decides on a run whose process has died.
+#[derive(Clone, Copy)]
+struct Facts {
+    crashes: u32,
+    /// How long the journal was at the last crash, and how long it is now.
+    mark: i64,
+    entries: i64,
+}
+
+/// Of those that still are in these epochs.
+fn facts(tx: &Tx<'_>, left: &[(TaskRef, u64)]) -> Result<HashMap<i64, Facts>> {
+    let mut all = HashMap::with_capacity(left.len());
+    match tx.dialect() {
+        Dialect::Sqlite => {
+            for (task, epoch) in left {
+                let found = tx.query_opt(
+                    "SELECT crashes, crash_mark, (SELECT count(*) FROM journal WHERE journal.task = task.seq)
+                     FROM task WHERE seq = ?1 AND state = 2 AND epoch = ?2",
+                    &[&task.seq, epoch],
+                    |row| Facts::read(row, 0),
+                )?;
+                all.extend(found.map(|facts| (task.seq, facts)));
+            }
+        }
+        Dialect::Postgres => tx.each(
+            "SELECT task.seq, crashes, crash_mark, (SELECT count(*) FROM journal WHERE journal.task = task.seq)
+             FROM unnest(CAST(string_to_array(?1, ',') AS BIGINT[]), CAST(string_to_array(?2, ',') AS BIGINT[]))
+                 AS given (seq, epoch)
+             JOIN task ON task.seq = given.seq AND task.state = 2 AND task.epoch = given.epoch",
+            &[
+                &listed(left.iter().map(|(task, _)| task.seq)),
+                &listed(left.iter().map(|(_, epoch)| epoch.cast_signed())),
+            ],
+            |row| {
+                all.insert(row.get(0)?, Facts::read(row, 1)?);
+                Ok(true)
+            },
+        )?,
+    }
+    Ok(all)
+}
+
+impl Facts {
+    fn read(row: &Row<'_>, first: usize) -> Result<Self> {
+        Ok(Self {
+            crashes: row.get(first)?,
+            mark: row.get(first + 1)?,
+            entries: row.get(first + 2)?,
+        })
+    }
+}
+
+/// Lets them begin again: the task, how often it has crashed, and how long its journal is.
+fn requeue(tx: &mut Tx<'_>, back: &[(i64, u32, i64)]) -> Result<()> {
+    if back.is_empty() {
+        return Ok(());
+    }
+    match tx.dialect() {
+        Dialect::Sqlite => {
+            for (seq, crashes, entries) in back {
+                tx.execute(
+                    "UPDATE task SET state = 1, epoch = 0, crashes = ?2, crash_mark = ?3 WHERE seq = ?1",
+                    &[seq, crashes, entries],
+                )?;
+            }
+        }
+        Dialect::Postgres => {
+            tx.execute(
+                "UPDATE task SET state = 1, epoch = 0, crashes = given.crashes, crash_mark = given.mark
+                 FROM unnest(CAST(string_to_array(?1, ',') AS BIGINT[]), CAST(string_to_array(?2, ',') AS BIGINT[]),
+                             CAST(string_to_array(?3, ',') AS BIGINT[])) AS given (seq, crashes, mark)
+                 WHERE task.seq = given.seq",
+                &[
+                    &listed(back.iter().map(|(seq, ..)| *seq)),
+                    &listed(back.iter().map(|(_, crashes, _)| i64::from(*crashes))),
+                    &listed(back.iter().map(|(.., entries)| *entries)),
+                ],
+            )?;
+        }
+    }
+    Ok(())
 }
 
 /// Gives back what this process holds and does not run: all but the tasks in `known`. How many those were. A claim whose commit

@@ -2,6 +2,8 @@
 
 mod depth;
 mod fences;
+mod model;
+mod mutants;
 mod plans;
 
 use std::sync::Arc;
@@ -34,12 +36,16 @@ impl Bench {
     }
 
     pub(super) async fn on(place: TestDb) -> Self {
+        Self::by(place, Arc::new(SystemClock)).await
+    }
+
+    async fn by(place: TestDb, clock: Arc<dyn Clock>) -> Self {
         let options = place
             .options()
+            .clock(clock.clone())
             .migrations(&hive_bus::MIGRATIONS)
             .migrations(&tables::MIGRATIONS);
         let db = Db::open(options).await.unwrap();
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let rng: Arc<dyn Rng> = Arc::new(SeededRng::new(7));
         let ids = IdSource::new(clock.clone(), rng.clone());
         let bus = Bus::open(db.clone(), clock.clone(), ids.clone()).await.unwrap();

@@ -163,3 +163,18 @@ fn give(tx: &mut Tx<'_>, queue: &Queue, agent: &str, moves: &[Move]) -> Result<u
     }
     Ok(given)
 }
+
+/// A pass over one agent's tasks without the decision: all go to `to`. Something may happen between the look and the giving. Returns
+/// how many were looked at and how many given.
+#[cfg(test)]
+pub(crate) fn give_all(
+    tx: &mut Tx<'_>,
+    queue: &Queue,
+    from: &str,
+    to: &Route,
+    between: impl FnOnce(&mut Tx<'_>) -> Result<()>,
+) -> Result<(usize, usize)> {
+    let moves: Vec<Move> = waiting(tx, from)?.into_iter().map(|task| (task, to.clone())).collect();
+    between(tx)?;
+    Ok((moves.len(), give(tx, queue, from, &moves)?))
+}

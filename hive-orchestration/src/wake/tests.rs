@@ -1,8 +1,12 @@
+use std::sync::Arc;
+
 use hive_core::clock::{ManualClock, Timestamp};
 use hive_core::id::IdSource;
 use hive_core::rng::SeededRng;
 
+use super::board::lock;
 use super::*;
+use crate::lease::Lease;
 
 fn lease(task: i64, attempt: u32) -> Lease {
     Lease {
@@ -27,7 +31,7 @@ fn a_new_run_stops_the_old_one_and_is_not_removed_by_it() {
     wakeups.stop(7);
     assert!(new.stop.is_cancelled());
     wakeups.leave(lease(7, 2));
-    assert_eq!(lock(&wakeups.runs).signs.len(), 0);
+    assert_eq!(wakeups.running(), []);
 }
 
 #[test]

@@ -15,10 +15,10 @@ use crate::journal::{self, Kind, Record};
 use crate::lease::{Lease, guard};
 use crate::task::Progress;
 
-type Verb = fn(&mut Tx<'_>, &Queue, Lease, &TaskRef) -> Result<()>;
+pub(super) type Verb = fn(&mut Tx<'_>, &Queue, Lease, &TaskRef) -> Result<()>;
 
 /// Everything that a run may write.
-const VERBS: [(&str, Verb); 16] = [
+pub(super) const VERBS: [(&str, Verb); 16] = [
     ("record", |tx, queue, lease, _| {
         journal::record(tx, &outcome(queue, lease))
     }),
@@ -112,7 +112,7 @@ fn value() -> Payload {
 }
 
 /// What stands in the tables, in so far as a verb could change it.
-fn written(tx: &Tx<'_>) -> Result<Vec<Option<i64>>> {
+pub(super) fn written(tx: &Tx<'_>) -> Result<Vec<Option<i64>>> {
     let mut all = Vec::new();
     for sql in [
         "SELECT count(*), CAST(sum(state * seq) AS BIGINT), CAST(sum(attempt) AS BIGINT), CAST(sum(epoch) AS BIGINT),
@@ -134,7 +134,7 @@ fn written(tx: &Tx<'_>) -> Result<Vec<Option<i64>>> {
 }
 
 /// What the verbs find, so that each has something to write.
-fn prepare(tx: &mut Tx<'_>, queue: &Queue, lease: Lease, parent: &TaskRef) -> Result<()> {
+pub(super) fn prepare(tx: &mut Tx<'_>, queue: &Queue, lease: Lease, parent: &TaskRef) -> Result<()> {
     journal::begin_once(tx, lease, queue.clock.now(), "step:begun#1")?;
     let rest = NewWait {
         key: "call:rest#1".to_owned(),

@@ -7,6 +7,13 @@ use super::Bench;
 
 /// Every SQL statement in this crate's code, tests apart, as it stands there.
 fn statements() -> Vec<String> {
+    let mut found = literals();
+    found.retain(|text| is_statement(text) && !is_postgres(text) && !text.contains('{'));
+    found
+}
+
+/// Every text in this crate's code, tests apart, and the code between texts.
+pub(super) fn literals() -> Vec<String> {
     let mut found = Vec::new();
     collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
     found
@@ -24,26 +31,24 @@ fn collect(folder: &Path, found: &mut Vec<String>) {
         } else {
             let text = fs::read_to_string(&path).unwrap();
             // The statements hold no quotes, so what stands between two is a literal or the code between two literals.
-            let literals = text.split('"').map(str::to_owned);
-            found.extend(literals.filter(|text| is_statement(text) && !is_postgres(text)));
+            found.extend(text.split('"').map(str::to_owned));
         }
     }
 }
 
-fn is_statement(text: &str) -> bool {
-    let starts = ["SELECT ", "UPDATE ", "DELETE FROM ", "INSERT INTO ", "WITH RECURSIVE "];
+pub(super) fn is_statement(text: &str) -> bool {
+    let starts = ["SELECT ", "UPDATE ", "DELETE FROM ", "INSERT INTO ", "WITH "];
     starts.iter().any(|start| text.starts_with(start))
 }
 
-/// Whether the statement is PostgreSQL's alone, or has to be put together first.
-fn is_postgres(text: &str) -> bool {
+/// Whether the statement is PostgreSQL's alone.
+pub(super) fn is_postgres(text: &str) -> bool {
     [
         "string_to_array",
         "json_to_recordset",
         "pg_advisory",
         "FOR NO KEY UPDATE",
         "SKIP LOCKED",
-        "{",
     ]
     .iter()
     .any(|word| text.contains(word))
