@@ -42,6 +42,12 @@ const SPARED: &[(&str, &str, &str)] = &[
         DECIDED,
     ),
     ("SELECT tenant, flow_key FROM task WHERE", "state = 1", LANES),
+    ("AS ( SELECT (SELECT min(tenant) FROM task WHERE", "state = 1", LANES),
+    (
+        "UNION ALL SELECT (SELECT min(task.tenant) FROM task WHERE",
+        "state = 1",
+        LANES,
+    ),
     (
         "CASE WHEN single_start = 1 THEN NULL ELSE single END WHERE seq = ?1 AND",
         "state = 1",

@@ -54,7 +54,10 @@ impl fmt::Display for Mutant {
 /// Every statement of the crate without each of its conditions in turn.
 pub(super) fn mutants() -> Vec<Mutant> {
     let mut found = BTreeMap::new();
-    for sql in literals().into_iter().filter(|text| is_statement(text)) {
+    for sql in literals()
+        .into_iter()
+        .filter(|text| is_statement(text) && !is_of_record(text))
+    {
         for (start, end) in conditions(&sql) {
             let (before, condition, behind) = (&sql[..start], &sql[start..end], &sql[end..]);
             if !is_about(condition) {
@@ -74,9 +77,17 @@ pub(super) fn mutants() -> Vec<Mutant> {
     found.into_values().collect()
 }
 
+/// Whether it asks about the records of [families](crate::family): their states say nothing of runs, and whoever changes them is held
+/// off by the lease, before.
+fn is_of_record(text: &str) -> bool {
+    ["task_stage", "task_workflow", "task_deployment", "r.status"]
+        .iter()
+        .any(|word| text.contains(word))
+}
+
 /// Texts with a condition that are put together to statements at run time. They must not hold anybody off.
 pub(super) fn strays() -> Vec<String> {
-    let is_part = |text: &String| !is_statement(text) || text.contains('{');
+    let is_part = |text: &String| (!is_statement(text) || text.contains('{')) && !is_of_record(text);
     let mut strays: Vec<String> = literals().into_iter().filter(is_part).collect();
     strays.retain(|text| {
         let has_condition = conditions(text)

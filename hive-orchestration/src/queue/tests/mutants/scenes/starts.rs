@@ -6,16 +6,22 @@ use hive_errors::Result;
 
 use super::super::super::super::claim::{Claims, claim};
 use super::super::super::super::pick::Turns;
-use super::super::super::super::submit;
+use super::super::super::super::{TaskRef, depth, submit};
 use super::super::super::room;
 use super::super::stage::{Scene, Stage};
 use super::{FINAL, STATES, stays, tasks};
+use crate::limits;
 use crate::router::{Directory, Request, Route, Target, give_all};
 
 pub(super) fn all() -> Vec<Scene> {
     vec![
         Scene::new("only what is queued is claimed", only_queued),
         Scene::new("what is no longer queued is not claimed", no_longer_queued),
+        Scene::new(
+            "only what is queued goes before what is more urgent",
+            only_queued_overtakes,
+        ),
+        Scene::new("only what is queued waits for a place", only_queued_waits),
         Scene::new("only what is scheduled becomes ready", only_scheduled),
         Scene::new("nothing is due where nothing waits", nothing_due),
         Scene::new("the next sibling that is held is let go", next_sibling),
@@ -61,6 +67,41 @@ fn no_longer_queued(stage: &mut Stage<'_, '_>) -> Result<()> {
         .collect();
     stage.check("claimed", seqs, vec![queued.seq]);
     stays(stage, &others)
+}
+
+fn ready_now(stage: &mut Stage<'_, '_>) -> Result<TaskRef> {
+    let (task, now) = (stage.task(1)?, stage.tx.now()?);
+    stage.set(
+        "UPDATE task SET run_at = ?2 WHERE seq = ?1 /* a scene's */",
+        &[&task.seq, &now],
+    )?;
+    Ok(task)
+}
+
+/// Where there are more urgent ones than can be taken, those that are less so and have waited for long are asked for by themselves.
+fn only_queued_overtakes(stage: &mut Stage<'_, '_>) -> Result<()> {
+    let others = tasks(stage, &[2, 3, 4, 5, 6, 7])?;
+    stage.set("UPDATE task SET priority = 0, run_at = 1 /* a scene's */", &[])?;
+    let urgent = ready_now(stage)?;
+    stage.set(
+        "UPDATE task SET priority = 3 WHERE seq = ?1 /* a scene's */",
+        &[&urgent.seq],
+    )?;
+    let first = claimed(stage, 1)?.tasks;
+    let seqs: Vec<i64> = first.iter().map(|claimed| claimed.task.seq).collect();
+    stage.check("claimed", seqs, vec![urgent.seq]);
+    stays(stage, &others)
+}
+
+fn only_queued_waits(stage: &mut Stage<'_, '_>) -> Result<()> {
+    tasks(stage, &[0, 2, 3, 4, 5, 6, 7])?;
+    ready_now(stage)?;
+    let depths = depth::depths(stage.tx, &["agent".to_owned()])?;
+    let old = depths.iter().filter(|depth| depth.oldest > limits::AGING).count();
+    stage.check("those that wait for long", old, 0);
+    let count: u64 = depths.iter().map(|depth| depth.tasks).sum();
+    stage.check("those that wait", count, 1);
+    Ok(())
 }
 
 fn only_scheduled(stage: &mut Stage<'_, '_>) -> Result<()> {

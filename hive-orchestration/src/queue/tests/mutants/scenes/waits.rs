@@ -16,6 +16,7 @@ use crate::journal::{self, Journal};
 pub(super) fn all() -> Vec<Scene> {
     vec![
         Scene::new("only what is open is settled", settled),
+        Scene::new("only what is remembered is done", remembered),
         Scene::new("only a parked task is woken", woken),
         Scene::new("only an open timer fires", fired),
         Scene::new("a signal that nobody waits for is kept", kept),
@@ -44,6 +45,15 @@ fn stay(stage: &mut Stage<'_, '_>, task: i64, states: &[i64]) -> Result<()> {
     for state in states {
         let is = stage.entry_state(task, &format!("k:{state}#1"))?;
         stage.check(format!("the entry in state {state}"), is, Some(*state));
+    }
+    Ok(())
+}
+
+fn remembered(stage: &mut Stage<'_, '_>) -> Result<()> {
+    let task = entries(stage, 2, 6, &[0, 1, 2, 3, 4])?;
+    for state in 0..5 {
+        let done = journal::is_done(stage.tx, task.seq, &format!("k:{state}#1"))?;
+        stage.check(format!("the entry in state {state}"), done, state == 2);
     }
     Ok(())
 }
