@@ -29,7 +29,7 @@ impl Lease {
 pub(crate) fn guard(tx: &Tx<'_>, lease: Lease) -> Result<()> {
     let sql = match tx.dialect() {
         Dialect::Postgres => {
-            "SELECT 1 FROM task WHERE seq = ?1 AND attempt = ?2 AND epoch = ?3 AND state = 2 FOR NO KEY UPDATE"
+            "SELECT 1 FROM task WHERE seq = ?1 AND attempt = ?2 AND epoch = ?3 AND state + 0 = 2 FOR NO KEY UPDATE"
         }
         Dialect::Sqlite => "SELECT 1 FROM task WHERE seq = ?1 AND attempt = ?2 AND epoch = ?3 AND state = 2",
     };
@@ -52,7 +52,7 @@ pub(crate) fn hold(tx: &Tx<'_>, leases: &[Lease]) -> Result<HashSet<Lease>> {
         }
         Dialect::Postgres => tx.each(
             "SELECT seq, attempt, epoch FROM task
-             WHERE seq = ANY (CAST(string_to_array(?1, ',') AS BIGINT[])) AND state = 2 ORDER BY seq FOR NO KEY UPDATE",
+             WHERE seq = ANY (CAST(string_to_array(?1, ',') AS BIGINT[])) AND state + 0 = 2 ORDER BY seq FOR NO KEY UPDATE",
             &[&listed(leases.iter().map(|lease| lease.task))],
             |row| {
                 held.insert(Lease {

@@ -5,6 +5,10 @@
 //!
 //! On PostgreSQL the functions run at `READ COMMITTED`, where what others commit meanwhile is seen. So whatever is decided by
 //! looking is decided under a lock on the task's row ([`lock`](crate::lease::lock)), and by a statement that comes after it.
+//!
+//! Its planner goes by figures that may be from when a table was empty, and then takes the partial index of all running tasks for the
+//! shortest way to one of them. Where tasks are named by their numbers the condition is therefore written `state + 0 = 2`, which
+//! no partial index answers.
 
 #[cfg(test)]
 mod tests;

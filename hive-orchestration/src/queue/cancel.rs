@@ -50,16 +50,12 @@ fn children(tx: &Tx<'_>, parents: &[i64]) -> Result<Vec<TaskRef>> {
             super::task_ref,
         );
     }
-    let mut found = Vec::new();
-    for parent in parents {
-        found.append(&mut tx.query(
-            "SELECT seq, id, root, agent, tenant, attempt, parent, correlation FROM task
-             WHERE parent = ?1 AND state < 4",
-            &[parent],
-            super::task_ref,
-        )?);
-    }
-    Ok(found)
+    tx.query(
+        "SELECT seq, id, root, agent, tenant, attempt, parent, correlation FROM task
+         WHERE parent IN (SELECT value FROM json_each(?1)) AND state < 4",
+        &[&format!("[{}]", listed(parents.iter().copied()))],
+        super::task_ref,
+    )
 }
 
 /// Cancels the children of one call that have not ended.

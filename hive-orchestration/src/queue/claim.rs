@@ -147,7 +147,7 @@ fn take(
                     "UPDATE task SET state = 2, resumed = 0, attempt = attempt + 1, epoch = ?2, claimed_at = ?3,
                                  single = CASE WHEN single_start = 1 THEN NULL ELSE single END
                  WHERE seq IN (SELECT seq FROM task
-                               WHERE seq = ANY (CAST(string_to_array(?1, ',') AS BIGINT[])) AND state = 1
+                               WHERE seq = ANY (CAST(string_to_array(?1, ',') AS BIGINT[])) AND state + 0 = 1
                                ORDER BY seq FOR NO KEY UPDATE SKIP LOCKED)
                  RETURNING seq, attempt",
                     &[&listed(chosen.iter().copied()), &epoch, &now],
@@ -168,21 +168,24 @@ fn take(
             )?;
         }
         Dialect::Sqlite => {
-            for seq in chosen {
-                tx.execute(
-                    "UPDATE task SET state = 2, resumed = 0, attempt = attempt + 1, epoch = ?2, claimed_at = ?3,
-                                     single = CASE WHEN single_start = 1 THEN NULL ELSE single END
-                     WHERE seq = ?1 AND state = 1",
-                    &[seq, &epoch, &now],
-                )?;
-                let input = tx.query_one("SELECT input FROM task_body WHERE task = ?1", &[seq], |row| row.get(0))?;
-                // There is one writer: nobody has had it since it was looked at.
-                let attempt = candidates
-                    .get(seq)
-                    .map_or(0, |candidate| candidate.task.attempt)
-                    .saturating_add(1);
-                taken.insert(*seq, (attempt, input));
-            }
+            let all = format!("[{}]", listed(chosen.iter().copied()));
+            tx.execute(
+                "UPDATE task SET state = 2, resumed = 0, attempt = attempt + 1, epoch = ?2, claimed_at = ?3,
+                                 single = CASE WHEN single_start = 1 THEN NULL ELSE single END
+                 WHERE seq IN (SELECT value FROM json_each(?1)) AND state + 0 = 1",
+                &[&all, &epoch, &now],
+            )?;
+            tx.each(
+                "SELECT task, input FROM task_body WHERE task IN (SELECT value FROM json_each(?1))",
+                &[&all],
+                |row| {
+                    let seq: i64 = row.get(0)?;
+                    // There is one writer: nobody has had it since it was looked at.
+                    let attempt = candidates.get(&seq).map_or(0, |candidate| candidate.task.attempt);
+                    taken.insert(seq, (attempt.saturating_add(1), row.get(1)?));
+                    Ok(true)
+                },
+            )?;
         }
     }
     let (mut claimed, mut events) = (Vec::with_capacity(taken.len()), Vec::with_capacity(taken.len()));

@@ -115,7 +115,7 @@ fn succeed(tx: &mut Tx<'_>, ends: &[&Finished], now: Timestamp) -> Result<HashSe
                 "UPDATE task SET state = 4, epoch = 0, finished_at = ?4, single = NULL
                  FROM unnest(CAST(string_to_array(?1, ',') AS BIGINT[]), CAST(string_to_array(?2, ',') AS BIGINT[]),
                              CAST(string_to_array(?3, ',') AS BIGINT[])) AS given (seq, attempt, epoch)
-                 WHERE task.seq = given.seq AND task.attempt = given.attempt AND task.epoch = given.epoch AND task.state = 2
+                 WHERE task.seq = given.seq AND task.attempt = given.attempt AND task.epoch = given.epoch AND task.state + 0 = 2
                  RETURNING task.seq, task.attempt, given.epoch",
                 &[
                     &listed(ends.iter().map(|end| end.lease.task)),

@@ -130,7 +130,7 @@ pub(crate) fn owned(db: &Snapshot<'_>, tasks: &[i64]) -> Result<(HashMap<i64, u3
     let asked = listed(tasks.iter().copied());
     let running = db.query(
         "SELECT seq, attempt FROM task
-         WHERE seq = ANY (CAST(string_to_array(?1, ',') AS BIGINT[])) AND state = 2",
+         WHERE seq = ANY (CAST(string_to_array(?1, ',') AS BIGINT[])) AND state + 0 = 2",
         &[&asked],
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;

@@ -130,7 +130,7 @@ fn facts(tx: &Tx<'_>, left: &[(TaskRef, u64)]) -> Result<HashMap<i64, Facts>> {
             "SELECT task.seq, crashes, crash_mark, (SELECT count(*) FROM journal WHERE journal.task = task.seq)
              FROM unnest(CAST(string_to_array(?1, ',') AS BIGINT[]), CAST(string_to_array(?2, ',') AS BIGINT[]))
                  AS given (seq, epoch)
-             JOIN task ON task.seq = given.seq AND task.state = 2 AND task.epoch = given.epoch",
+             JOIN task ON task.seq = given.seq AND task.state + 0 = 2 AND task.epoch = given.epoch",
             &[
                 &listed(left.iter().map(|(task, _)| task.seq)),
                 &listed(left.iter().map(|(_, epoch)| epoch.cast_signed())),

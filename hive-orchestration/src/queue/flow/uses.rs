@@ -310,9 +310,9 @@ fn lock(tx: &mut Tx<'_>, wanted: &BTreeSet<Counted>, now: Timestamp) -> Result<V
         .query(
             "WITH ended AS (
                  DELETE FROM flow_run WHERE used = ANY (CAST(string_to_array(?1, ',') AS BIGINT[])) AND NOT EXISTS (
-                     SELECT 1 FROM task WHERE task.seq = flow_run.task AND task.state = 2 AND task.attempt = flow_run.attempt))
+                     SELECT 1 FROM task WHERE task.seq = flow_run.task AND task.state + 0 = 2 AND task.attempt = flow_run.attempt))
              SELECT flow_run.used, count(*) FROM flow_run
-             JOIN task ON task.seq = flow_run.task AND task.state = 2 AND task.attempt = flow_run.attempt
+             JOIN task ON task.seq = flow_run.task AND task.state + 0 = 2 AND task.attempt = flow_run.attempt
              WHERE flow_run.used = ANY (CAST(string_to_array(?1, ',') AS BIGINT[])) GROUP BY flow_run.used",
             &[&ids],
             |row| Ok((row.get(0)?, row.get(1)?)),

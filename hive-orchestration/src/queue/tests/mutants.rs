@@ -30,7 +30,11 @@ const SPARED: &[(&str, &str, &str)] = &[
         "the statement before it has taken those in 1 and 4 away",
     ),
     ("correlation FROM task WHERE", "state < 4", DECIDED),
-    ("correlation FROM task WHERE parent = ?1 AND", "state < 4", DECIDED),
+    (
+        "correlation FROM task WHERE parent IN (SELECT value FROM json_each(?1)) AND",
+        "state < 4",
+        DECIDED,
+    ),
     (
         "correlation FROM task WHERE parent = ?1 AND call = ?2 AND",
         "state < 4",
@@ -49,8 +53,8 @@ const SPARED: &[(&str, &str, &str)] = &[
         LANES,
     ),
     (
-        "CASE WHEN single_start = 1 THEN NULL ELSE single END WHERE seq = ?1 AND",
-        "state = 1",
+        "CASE WHEN single_start = 1 THEN NULL ELSE single END WHERE seq IN (SELECT value FROM json_each(?1)) AND",
+        "state + 0 = 1",
         "SQLite has one writer: nobody comes between this and the look",
     ),
 ];

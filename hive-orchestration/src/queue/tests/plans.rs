@@ -163,7 +163,7 @@ async fn hot_statements_go_by_their_own_index() {
             "journal_open",
             false,
         ),
-        ("WHERE parent = ?1 AND state < 4", "task_child", true),
+        ("WHERE parent IN (SELECT value FROM json_each(?1))", "task_child", false),
         ("AND state = 0 AND signal = ?2", "journal_signal", false),
         ("FROM inbox WHERE task = ?1 AND name = ?2", "inbox_task", true),
         ("AND state = 0 AND run_at = ?4", "task_held", true),
