@@ -88,8 +88,7 @@ pub struct Limited {
     pub subject: Subject,
     /// The limit.
     pub limit: Limit,
-    /// How many tasks run that count towards its concurrency: of all keys or tenants together, where it is each one's. Zero where
-    /// concurrency is not limited, because nobody counts then.
+    /// How many tasks run that it counts: of all keys or tenants together, where it is each one's.
     pub running: u64,
 }
 

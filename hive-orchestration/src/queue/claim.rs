@@ -13,7 +13,7 @@ use hive_errors::Result;
 use semver::Version;
 
 use self::front::look;
-use super::flow::uses::{self, Begun, Uses};
+use super::flow::uses::{self, Uses};
 use super::pick::{Turns, pick};
 use super::{Queue, TaskRef, emit, finish, pause, wait};
 use crate::lease::{Lease, listed};
@@ -91,16 +91,12 @@ pub(crate) fn claim(tx: &mut Tx<'_>, queue: &Queue, room: &Room, turns: &Turns) 
         // Somebody else was quicker.
         claims.more |= claims.tasks.len() < chosen.len();
         if !limits.is_empty() {
+            // What goes on after a wait does not begin.
             let begun = claims.tasks.iter().filter_map(|claimed| {
                 let candidate = front.candidates.get(&claimed.lease.task)?;
-                Some(Begun {
-                    task: claimed.lease.task,
-                    attempt: claimed.lease.attempt,
-                    resumed: candidate.resumed,
-                    uses: &candidate.uses,
-                })
+                (!candidate.resumed).then_some(&*candidate.uses)
             });
-            open.settle(tx, &begun.collect::<Vec<_>>())?;
+            open.settle(tx, begun)?;
             claims.due_in = claims.due_in.into_iter().chain(open.next()).min();
             if claims.turns.sweeps() {
                 uses::sweep(tx, now)?;

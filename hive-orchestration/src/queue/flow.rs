@@ -1,9 +1,8 @@
 //! Limits as the queue keeps them: what is set, and what is used of it.
 //!
 //! A use is one thing that a limit counts, such as an agent or one key. Whoever claims opens the uses that matter to it, which on
-//! PostgreSQL locks their rows, so that processes that share a limit claim one after another. Runs are counted by their leases: a
-//! row of `flow_run` counts while its task is in the run that it names, so that nothing has to be written when a run ends, in
-//! whatever way.
+//! PostgreSQL locks their rows, so that processes that share a limit claim one after another. Then it counts what runs, by the tasks
+//! themselves: nothing has to be written when a run ends, in whatever way, and nothing can be forgotten.
 
 pub(crate) mod schema;
 #[cfg(test)]
@@ -143,7 +142,7 @@ fn read(row: &Row<'_>) -> Result<(i64, String, Limit)> {
     Ok((row.get(0)?, row.get(1)?, limit))
 }
 
-/// Sets a limit, in place of the one that the subject had. Runs under way count from here on.
+/// Sets a limit, in place of the one that the subject had.
 pub(crate) fn limit(tx: &mut Tx<'_>, queue: &Queue, subject: &Subject, limit: &Limit) -> Result<()> {
     check(subject, limit)?;
     pause::change_rules(tx)?;
@@ -176,9 +175,6 @@ pub(crate) fn limit(tx: &mut Tx<'_>, queue: &Queue, subject: &Subject, limit: &L
             &limit.weight,
         ],
     )?;
-    if limit.concurrency.is_some() {
-        uses::count_running(tx)?;
-    }
     queue.wake_ready(tx);
     Ok(())
 }
@@ -189,8 +185,6 @@ pub(crate) fn unlimit(tx: &mut Tx<'_>, queue: &Queue, subject: &Subject) -> Resu
     pause::change_rules(tx)?;
     let (kind, name) = subject.columns();
     let gone = tx.execute("DELETE FROM flow_limit WHERE kind = ?1 AND name = ?2", &[&kind, &name])?;
-    // A wider one may count in its place.
-    uses::count_running(tx)?;
     queue.wake_ready(tx);
     Ok(gone > 0)
 }
@@ -208,32 +202,18 @@ pub(crate) fn limited(db: &Snapshot<'_>) -> Result<Vec<Limited>> {
     }
     // Each use counts for the limit that applies to it.
     let mut running: HashMap<(i64, String), u64> = HashMap::new();
-    db.each(
-        "SELECT used.kind, used.name, used.key, count(*) FROM flow_run
-         JOIN flow_use AS used ON used.id = flow_run.used
-         JOIN task ON task.seq = flow_run.task AND task.state = 2 AND task.attempt = flow_run.attempt
-         GROUP BY used.kind, used.name, used.key",
-        &[],
-        |row| {
-            let counted = Counted {
-                kind: row.get(0)?,
-                name: row.get(1)?,
-                key: row.get(2)?,
-            };
-            let count: u64 = row.get(3)?;
-            if let Some(subject) = limits.subject(&counted) {
-                *running.entry(subject).or_default() += count;
-            }
-            Ok(true)
-        },
-    )?;
+    for (counted, count) in uses::running(db)? {
+        if let Some(subject) = limits.subject(&counted) {
+            *running.entry(subject).or_default() += count as u64;
+        }
+    }
     set.into_iter()
         .map(|(kind, name, limit)| {
             let running = running.get(&(kind, name.clone())).copied().unwrap_or_default();
             Ok(Limited {
                 subject: Subject::from_columns(kind, name)?,
                 limit,
-                running: if limit.concurrency.is_some() { running } else { 0 },
+                running,
             })
         })
         .collect()

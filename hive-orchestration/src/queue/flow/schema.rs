@@ -28,18 +28,9 @@ CREATE TABLE flow_use (
     UNIQUE (kind, name, key)
 ) STRICT;
 CREATE INDEX flow_use_age ON flow_use (used_at);
-
--- Runs that are counted: those that are under way no more count for nothing.
-CREATE TABLE flow_run (
-    used    INTEGER NOT NULL,
-    task    INTEGER NOT NULL,
-    attempt INTEGER NOT NULL,
-    PRIMARY KEY (used, task)
-) STRICT, WITHOUT ROWID;
 ";
 
 const DOWN: &str = "
-DROP TABLE flow_run;
 DROP TABLE flow_use;
 DROP TABLE flow_limit;
 ";

@@ -143,32 +143,36 @@ async fn runs_under_way_count() {
     assert_eq!(bench.db.read(limited).await.unwrap()[0].running, 10);
 }
 
-/// What nobody uses any more is forgotten, and what is used is not.
+/// What nobody uses any more is forgotten, and a rate that still holds somebody up is not.
 #[tokio::test]
 async fn uses_are_forgotten() {
     let bench = Bench::new().await;
     let mut turns = Turns::default();
-    set(&bench, Subject::EachKey("agent".into()), Limit::new().concurrency(1)).await;
-    let tasks = (0..100).map(|key| task("agent", "default", &key.to_string()));
-    let running = claims(&bench, tasks.collect(), &mut turns).await;
-    let kept = running[0].lease.task;
+    let quick = Limit::new().rate(Rate::new(1, Duration::from_secs(1)));
+    set(&bench, Subject::EachKey("agent".into()), quick).await;
+    let slow = Subject::Key {
+        agent: "agent".into(),
+        key: "slow".into(),
+    };
+    set(
+        &bench,
+        slow,
+        Limit::new().rate(Rate::new(1, Duration::from_secs(3_600))),
+    )
+    .await;
+    let keys = (0..100).map(|key| key.to_string()).chain(["slow".to_owned()]);
+    let tasks: Vec<NewTask> = keys.map(|key| task("agent", "default", &key)).collect();
+    assert_eq!(claims(&bench, tasks, &mut turns).await.len(), 101);
     let left = bench
         .db
         .write(move |tx| {
-            tx.execute("UPDATE task SET state = 4 WHERE seq <> ?1", &[&kept])?;
             let later = tx.now()? + limits::FLOW_IDLE + Duration::from_secs(1);
-            for _ in 0..3 {
-                uses::sweep(tx, later)?;
-            }
-            tx.query_one(
-                "SELECT (SELECT count(*) FROM flow_use), (SELECT count(*) FROM flow_run)",
-                &[],
-                |row| Ok((row.get::<i64>(0)?, row.get::<i64>(1)?)),
-            )
+            uses::sweep(tx, later)?;
+            tx.query("SELECT key FROM flow_use", &[], |row| row.get::<String>(0))
         })
         .await
         .unwrap();
-    assert_eq!(left, (1, 1));
+    assert_eq!(left, ["slow"]);
 }
 
 #[test]

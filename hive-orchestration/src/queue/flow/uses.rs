@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use hive_core::clock::Timestamp;
-use hive_core::db::{Cell, Dialect, Kind, Set, Tx};
+use hive_core::db::{Cell, Dialect, Kind, Set, Snapshot, Tx};
 use hive_errors::{Error, ErrorKind, Result};
 use serde::Serialize;
 
@@ -14,14 +14,21 @@ use crate::lease::listed;
 use crate::limits;
 use crate::queue::pick::Gate;
 
-/// A use that is open: until the transaction ends nobody else claims by it.
+/// A use that is open: on PostgreSQL nobody else claims by it until the transaction ends.
 #[derive(Debug)]
 struct Use {
-    id: i64,
-    /// Whether runs are counted, and the gate that lets so many in.
+    /// The gate that lets so many runs in.
     runs: Option<usize>,
-    /// The rate, where it stands, and its gate.
-    rate: Option<(Rate, i64, usize)>,
+    rate: Option<Pace>,
+}
+
+/// A rate that is used: its row, where it stands, and its gate.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    id: i64,
+    rate: Rate,
+    point: i64,
+    gate: usize,
 }
 
 /// The uses that a claim has opened, and all the gates that its tasks pass.
@@ -31,15 +38,9 @@ pub(in crate::queue) struct Uses<'l> {
     now: Timestamp,
     known: HashMap<Counted, Option<usize>>,
     open: Vec<Use>,
+    /// How many run, as far as that was asked.
+    running: Option<HashMap<Counted, usize>>,
     pub(in crate::queue) gates: Vec<Gate>,
-}
-
-/// A run that has just begun, and the uses that count it.
-pub(in crate::queue) struct Begun<'a> {
-    pub(in crate::queue) task: i64,
-    pub(in crate::queue) attempt: u32,
-    pub(in crate::queue) resumed: bool,
-    pub(in crate::queue) uses: &'a [usize],
 }
 
 /// How many tasks may be taken.
@@ -49,13 +50,6 @@ pub(in crate::queue) struct Room {
     /// Of those, how many that begin.
     pub(in crate::queue) beginnings: usize,
 }
-
-static RUNS: Set = Set::insert(
-    "flow_run",
-    &[("used", Kind::Int), ("task", Kind::Int), ("attempt", Kind::Int)],
-)
-// A task that runs for another time, whose last run nobody has cleared away.
-.on_conflict("(used, task) DO UPDATE SET attempt = excluded.attempt");
 
 static NEW: Set = Set::insert(
     "flow_use",
@@ -77,12 +71,8 @@ struct Named<'a> {
     key: &'a str,
 }
 
-/// What was found of a use.
-struct Found {
-    id: i64,
-    point: i64,
-    runs: usize,
-}
+/// The row of a use, and where its rate stands.
+type Row = (i64, i64);
 
 impl<'l> Uses<'l> {
     pub(in crate::queue) fn new(limits: &'l Limits, now: Timestamp) -> Self {
@@ -91,6 +81,7 @@ impl<'l> Uses<'l> {
             now,
             known: HashMap::new(),
             open: Vec::new(),
+            running: None,
             gates: Vec::new(),
         }
     }
@@ -113,34 +104,44 @@ impl<'l> Uses<'l> {
             return Ok(());
         }
         // In one order everywhere, so that processes do not wait for each other in a circle.
-        let found = match tx.dialect() {
-            Dialect::Sqlite => find(tx, &wanted, self.now)?,
+        let rows = match tx.dialect() {
+            Dialect::Sqlite => find(tx, &wanted, self.limits, self.now)?,
             Dialect::Postgres => lock(tx, &wanted, self.now)?,
         };
-        for (counted, found) in wanted.into_iter().zip(found) {
-            let Some(limit) = self.limits.on(&counted) else {
-                continue;
-            };
-            let runs = limit.concurrency.map(|count| {
-                let count = usize::try_from(count).unwrap_or(usize::MAX);
-                self.gates.push(Gate::room(count.saturating_sub(found.runs)));
+        // By a statement of its own, each time: it sees what those have written who had the locks before. One writer has seen all.
+        let is_seen = tx.dialect() == Dialect::Sqlite && self.running.is_some();
+        if !is_seen && wanted.iter().any(|counted| self.concurrency(counted).is_some()) {
+            self.running = Some(running(tx)?);
+        }
+        for counted in wanted {
+            let runs = self.concurrency(&counted).map(|count| {
+                let runs = self.running.as_ref().and_then(|running| running.get(&counted).copied());
+                let runs = runs.unwrap_or_default();
+                self.gates.push(Gate::room(count.saturating_sub(runs)));
                 self.gates.len() - 1
             });
-            let rate = limit.rate.map(|rate| {
+            let rate = self.limits.on(&counted).and_then(|limit| limit.rate);
+            let rate = rate.zip(rows.get(&counted)).map(|(rate, (id, point))| {
                 self.gates.push(Gate {
-                    left: rate.left(found.point, self.now),
+                    left: rate.left(*point, self.now),
                     beginnings: true,
                 });
-                (rate, found.point, self.gates.len() - 1)
+                Pace {
+                    id: *id,
+                    rate,
+                    point: *point,
+                    gate: self.gates.len() - 1,
+                }
             });
-            self.open.push(Use {
-                id: found.id,
-                runs,
-                rate,
-            });
+            self.open.push(Use { runs, rate });
             self.known.insert(counted, Some(self.open.len() - 1));
         }
         Ok(())
+    }
+
+    fn concurrency(&self, counted: &Counted) -> Option<usize> {
+        let count = self.limits.on(counted)?.concurrency?;
+        Some(usize::try_from(count).unwrap_or(usize::MAX))
     }
 
     /// Those of these that are open.
@@ -155,7 +156,7 @@ impl<'l> Uses<'l> {
     pub(in crate::queue) fn gates_of(&self, uses: &[usize]) -> impl Iterator<Item = usize> {
         uses.iter()
             .filter_map(|place| self.open.get(*place))
-            .flat_map(|open| open.runs.into_iter().chain(open.rate.map(|(_, _, gate)| gate)))
+            .flat_map(|open| open.runs.into_iter().chain(open.rate.map(|pace| pace.gate)))
     }
 
     /// How many tasks pass all the gates of these uses.
@@ -173,53 +174,38 @@ impl<'l> Uses<'l> {
         room
     }
 
-    /// Counts the runs that have begun.
-    pub(in crate::queue) fn settle(&mut self, tx: &mut Tx<'_>, begun: &[Begun<'_>]) -> Result<()> {
-        let mut runs = Vec::new();
-        let mut beginnings: HashMap<usize, usize> = HashMap::new();
-        for Begun {
-            task,
-            attempt,
-            resumed,
-            uses,
-        } in begun
-        {
-            for place in *uses {
-                let Some(open) = self.open.get(*place) else { continue };
-                if open.runs.is_some() {
-                    runs.push([Cell::Int(open.id), Cell::Int(*task), Cell::Int(i64::from(*attempt))]);
-                }
-                *beginnings.entry(*place).or_default() += usize::from(!resumed);
+    /// Writes down that tasks have begun: for each of them the uses that count it.
+    pub(in crate::queue) fn settle<'a>(
+        &mut self,
+        tx: &mut Tx<'_>,
+        begun: impl IntoIterator<Item = &'a [usize]>,
+    ) -> Result<()> {
+        let mut counts: HashMap<usize, usize> = HashMap::new();
+        for place in begun.into_iter().flatten() {
+            *counts.entry(*place).or_default() += 1;
+        }
+        let mut points = Vec::with_capacity(counts.len());
+        for (place, count) in counts {
+            if let Some(pace) = self.open.get_mut(place).and_then(|open| open.rate.as_mut()) {
+                pace.point = pace.rate.after(pace.point, self.now, count);
+                points.push((pace.id, pace.point));
             }
         }
-        tx.insert_all(&RUNS, &runs)?;
-        let mut points = Vec::with_capacity(beginnings.len());
-        for (place, count) in beginnings {
-            let Some(open) = self.open.get_mut(place) else { continue };
-            let point = match &mut open.rate {
-                Some((rate, point, _)) => {
-                    *point = rate.after(*point, self.now, count);
-                    *point
-                }
-                None => 0,
-            };
-            points.push((open.id, point));
-        }
-        used(tx, &points, self.now)
+        write(tx, &points, self.now)
     }
 
     /// How long until the first of the rates that let nothing begin now lets something begin.
     pub(in crate::queue) fn next(&self) -> Option<Duration> {
         let closed = self.open.iter().filter_map(|open| {
-            let (rate, point, _) = open.rate.as_ref()?;
-            (rate.left(*point, self.now) == 0).then(|| rate.next(*point, self.now).since(self.now))
+            let Pace { rate, point, .. } = open.rate?;
+            (rate.left(point, self.now) == 0).then(|| rate.next(point, self.now).since(self.now))
         });
         closed.min()
     }
 }
 
 /// Writes down where these uses stand.
-fn used(tx: &mut Tx<'_>, points: &[(i64, i64)], now: Timestamp) -> Result<()> {
+fn write(tx: &mut Tx<'_>, points: &[(i64, i64)], now: Timestamp) -> Result<()> {
     if points.is_empty() {
         return Ok(());
     }
@@ -247,39 +233,52 @@ fn used(tx: &mut Tx<'_>, points: &[(i64, i64)], now: Timestamp) -> Result<()> {
     Ok(())
 }
 
-/// One after another, where looking costs little and there is one writer.
-fn find(tx: &mut Tx<'_>, wanted: &BTreeSet<Counted>, now: Timestamp) -> Result<Vec<Found>> {
-    let mut all = Vec::with_capacity(wanted.len());
-    for counted in wanted {
+/// How many tasks run of what may be limited, by what counts them.
+pub(super) fn running(db: &Snapshot<'_>) -> Result<HashMap<Counted, usize>> {
+    let mut counts: HashMap<Counted, usize> = HashMap::new();
+    db.each(
+        "SELECT agent, tenant, flow_key, count(*) FROM task WHERE state = 2 GROUP BY agent, tenant, flow_key",
+        &[],
+        |row| {
+            let (agent, tenant, key): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let count = usize::try_from(row.get::<u64>(3)?).unwrap_or(usize::MAX);
+            let of_agent = Counted::of_agent(&agent).into_iter();
+            for counted in of_agent.chain(Counted::of_lane(&agent, &tenant, &key)) {
+                *counts.entry(counted).or_default() += count;
+            }
+            Ok(true)
+        },
+    )?;
+    Ok(counts)
+}
+
+/// One after another, where looking costs little. There is one writer, so only rates have something to remember.
+fn find(tx: &mut Tx<'_>, wanted: &BTreeSet<Counted>, limits: &Limits, now: Timestamp) -> Result<HashMap<Counted, Row>> {
+    let mut rows = HashMap::with_capacity(wanted.len());
+    let paced = |counted: &&Counted| limits.on(counted).is_some_and(|limit| limit.rate.is_some());
+    for counted in wanted.iter().filter(paced) {
         let known = tx.query_opt(
             "SELECT id, point FROM flow_use WHERE kind = ?1 AND name = ?2 AND key = ?3",
             &[&counted.kind, &counted.name, &counted.key],
             |row| Ok((row.get::<i64>(0)?, row.get::<i64>(1)?)),
         )?;
-        let Some((id, point)) = known else {
-            let id = tx.insert(
-                "INSERT INTO flow_use (kind, name, key, point, used_at) VALUES (?1, ?2, ?3, 0, ?4) RETURNING id",
-                &[&counted.kind, &counted.name, &counted.key, &now],
-            )?;
-            all.push(Found { id, point: 0, runs: 0 });
-            continue;
+        let row = match known {
+            Some(row) => row,
+            None => {
+                let id = tx.insert(
+                    "INSERT INTO flow_use (kind, name, key, point, used_at) VALUES (?1, ?2, ?3, 0, ?4) RETURNING id",
+                    &[&counted.kind, &counted.name, &counted.key, &now],
+                )?;
+                (id, 0)
+            }
         };
-        tx.execute(
-            "DELETE FROM flow_run WHERE used = ?1 AND NOT EXISTS (
-                 SELECT 1 FROM task WHERE task.seq = flow_run.task AND task.state = 2 AND task.attempt = flow_run.attempt)",
-            &[&id],
-        )?;
-        let runs = tx.query_one("SELECT count(*) FROM flow_run WHERE used = ?1", &[&id], |row| {
-            row.get::<u64>(0)
-        })?;
-        let runs = usize::try_from(runs).unwrap_or(usize::MAX);
-        all.push(Found { id, point, runs });
+        rows.insert(counted.clone(), row);
     }
-    Ok(all)
+    Ok(rows)
 }
 
-/// All at once: two journeys, and one more where something is used for the first time.
-fn lock(tx: &mut Tx<'_>, wanted: &BTreeSet<Counted>, now: Timestamp) -> Result<Vec<Found>> {
+/// All at once, and once more where something is used for the first time.
+fn lock(tx: &mut Tx<'_>, wanted: &BTreeSet<Counted>, now: Timestamp) -> Result<HashMap<Counted, Row>> {
     let named: Vec<Named<'_>> = wanted
         .iter()
         .map(|Counted { kind, name, key }| Named { kind: *kind, name, key })
@@ -304,41 +303,18 @@ fn lock(tx: &mut Tx<'_>, wanted: &BTreeSet<Counted>, now: Timestamp) -> Result<V
         tx.insert_all(&NEW, &rows)?;
         locked = self::locked(tx, &named)?;
     }
-    let ids = listed(locked.values().map(|(id, _)| *id));
-    // By a statement of its own: it sees what those have written who had the locks before.
-    let runs: HashMap<i64, u64> = tx
-        .query(
-            "WITH ended AS (
-                 DELETE FROM flow_run WHERE used = ANY (CAST(string_to_array(?1, ',') AS BIGINT[])) AND NOT EXISTS (
-                     SELECT 1 FROM task WHERE task.seq = flow_run.task AND task.state + 0 = 2 AND task.attempt = flow_run.attempt))
-             SELECT flow_run.used, count(*) FROM flow_run
-             JOIN task ON task.seq = flow_run.task AND task.state + 0 = 2 AND task.attempt = flow_run.attempt
-             WHERE flow_run.used = ANY (CAST(string_to_array(?1, ',') AS BIGINT[])) GROUP BY flow_run.used",
-            &[&ids],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )?
-        .into_iter()
-        .collect();
-    let found = wanted.iter().map(|counted| {
-        // Swept away in this moment: nobody has used it for long, and this claim begins anew at its next look.
-        let (id, point) = locked.get(counted).copied().ok_or_else(|| {
-            Error::new(
-                ErrorKind::Conflict,
-                "the use of a limit was forgotten while it was looked up",
-            )
-            .retryable()
-        })?;
-        let runs = runs.get(&id).copied().unwrap_or_default();
-        Ok(Found {
-            id,
-            point,
-            runs: usize::try_from(runs).unwrap_or(usize::MAX),
-        })
-    });
-    found.collect()
+    if locked.len() < wanted.len() {
+        // Swept away in this moment: nobody has used it for long.
+        return Err(Error::new(
+            ErrorKind::Conflict,
+            "the use of a limit was forgotten while it was looked up",
+        )
+        .retryable());
+    }
+    Ok(locked)
 }
 
-fn locked(tx: &Tx<'_>, named: &str) -> Result<HashMap<Counted, (i64, i64)>> {
+fn locked(tx: &Tx<'_>, named: &str) -> Result<HashMap<Counted, Row>> {
     let rows = tx.query(
         "SELECT used.kind, used.name, used.key, used.id, used.point
          FROM json_to_recordset(CAST(?1 AS JSON)) AS given (kind BIGINT, name TEXT, key TEXT)
@@ -357,55 +333,6 @@ fn locked(tx: &Tx<'_>, named: &str) -> Result<HashMap<Counted, (i64, i64)>> {
     Ok(rows.into_iter().collect())
 }
 
-/// Counts the runs that are under way for the limits that are set now: they began without them.
-pub(super) fn count_running(tx: &mut Tx<'_>) -> Result<()> {
-    let mut limits = Limits::default();
-    let rules = tx.query(
-        "SELECT kind, name, concurrency, rate_count, rate_period, rate_burst, weight FROM flow_limit",
-        &[],
-        super::read,
-    )?;
-    for (kind, name, limit) in rules {
-        limits.set.insert((kind, name), limit);
-    }
-    if !limits.hold_runs() {
-        return Ok(());
-    }
-    let now = tx.now()?;
-    let running = tx.query(
-        "SELECT seq, attempt, agent, tenant, flow_key FROM task WHERE state = 2",
-        &[],
-        |row| {
-            Ok((
-                row.get::<i64>(0)?,
-                row.get::<u32>(1)?,
-                row.get::<String>(2)?,
-                row.get::<String>(3)?,
-                row.get::<String>(4)?,
-            ))
-        },
-    )?;
-    let mut uses = Uses::new(&limits, now);
-    let counted = |agent: &str, tenant: &str, key: &str| {
-        let of_agent = Counted::of_agent(agent).into_iter();
-        of_agent.chain(Counted::of_lane(agent, tenant, key)).collect::<Vec<_>>()
-    };
-    let all = running
-        .iter()
-        .flat_map(|(_, _, agent, tenant, key)| counted(agent, tenant, key));
-    uses.open(tx, all)?;
-    let mut rows = Vec::new();
-    for (task, attempt, agent, tenant, key) in &running {
-        for place in uses.among(counted(agent, tenant, key)) {
-            if let Some(Use { id, runs: Some(_), .. }) = uses.open.get(place) {
-                rows.push([Cell::Int(*id), Cell::Int(*task), Cell::Int(i64::from(*attempt))]);
-            }
-        }
-    }
-    tx.insert_all(&RUNS, &rows)?;
-    Ok(())
-}
-
 /// Forgets uses that nobody has used for a while: that is all the same as if they never had been.
 pub(in crate::queue) fn sweep(tx: &mut Tx<'_>, now: Timestamp) -> Result<()> {
     let sql = match tx.dialect() {
@@ -419,13 +346,7 @@ pub(in crate::queue) fn sweep(tx: &mut Tx<'_>, now: Timestamp) -> Result<()> {
         Ok((row.get::<i64>(0)?, row.get::<i64>(1)?))
     })?;
     for (id, point) in old {
-        tx.execute(
-            "DELETE FROM flow_run WHERE used = ?1 AND NOT EXISTS (
-                 SELECT 1 FROM task WHERE task.seq = flow_run.task AND task.state = 2 AND task.attempt = flow_run.attempt)",
-            &[&id],
-        )?;
-        let runs = tx.query_opt("SELECT 1 FROM flow_run WHERE used = ?1 LIMIT 1", &[&id], |_| Ok(()))?;
-        if runs.is_none() && point <= now.as_micros().saturating_mul(1_000) {
+        if point <= now.as_micros().saturating_mul(1_000) {
             tx.execute("DELETE FROM flow_use WHERE id = ?1", &[&id])?;
         } else {
             tx.execute("UPDATE flow_use SET used_at = ?2 WHERE id = ?1", &[&id, &now])?;

@@ -96,7 +96,6 @@ async fn no_statement_scans() {
                 "inbox",
                 "instance",
                 "flow_use",
-                "flow_run",
                 "task_review",
                 "task_workflow",
                 "task_stage",
@@ -124,12 +123,8 @@ async fn no_statement_scans() {
             }
         }
     }
-    // How many tasks there are at all, and how many run by each limit, are questions for people.
-    let asked_by_people = [
-        "SELECT state, count(*) FROM task GROUP BY state",
-        "count(*) FROM flow_run\n         JOIN flow_use",
-    ];
-    scans.retain(|scan| !asked_by_people.iter().any(|question| scan.contains(question)));
+    // How many tasks there are at all is a question for people.
+    scans.retain(|scan| !scan.contains("SELECT state, count(*) FROM task GROUP BY state"));
     assert_eq!(scans, [""; 0]);
 }
 

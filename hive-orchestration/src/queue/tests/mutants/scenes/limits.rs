@@ -1,11 +1,10 @@
 //! What counts against a limit.
 
-use hive_core::clock::Timestamp;
 use hive_errors::Result;
 
 use super::super::super::super::claim::claim;
+use super::super::super::super::flow;
 use super::super::super::super::pick::Turns;
-use super::super::super::super::{TaskRef, flow};
 use super::super::super::room;
 use super::super::stage::{Scene, Stage};
 use super::tasks;
@@ -13,10 +12,8 @@ use crate::flow::{Limit, Rate, Subject};
 
 pub(super) fn all() -> Vec<Scene> {
     vec![
-        Scene::new("a new limit counts what runs", counts_runs),
         Scene::new("what runs is what is told of a limit", told),
         Scene::new("only what runs takes a place", takes_place),
-        Scene::new("what runs keeps its place for as long as it runs", keeps_place),
         Scene::new("only what is ready goes on first", goes_on_first),
     ]
 }
@@ -27,62 +24,31 @@ fn limit(stage: &mut Stage<'_, '_>) -> Result<()> {
     flow::limit(stage.tx, &queue, &Subject::All, &Limit::new().concurrency(1))
 }
 
-fn places(stage: &Stage<'_, '_>) -> Result<Option<i64>> {
-    stage.number("SELECT count(*) FROM flow_run /* a scene's */", &[])
-}
-
-/// The run goes on; it waits; it has ended and another of the same task has begun.
-fn lives(stage: &mut Stage<'_, '_>, part: impl Fn(&mut Stage<'_, '_>, bool) -> Result<()>) -> Result<()> {
-    let run: TaskRef = stage.task(2)?;
-    limit(stage)?;
-    for (state, attempt, goes_on) in [(2, 3, true), (3, 3, false), (2, 4, false)] {
-        stage.undone(|stage| {
-            stage.set(
-                "UPDATE task SET state = ?2, attempt = ?3 WHERE seq = ?1 /* a scene's */",
-                &[&run.seq, &state, &attempt],
-            )?;
-            part(stage, goes_on)
-        })?;
-    }
-    Ok(())
-}
-
-fn counts_runs(stage: &mut Stage<'_, '_>) -> Result<()> {
+fn told(stage: &mut Stage<'_, '_>) -> Result<()> {
     tasks(stage, &super::STATES)?;
     limit(stage)?;
-    let runs = places(stage)?;
-    stage.check("places", runs, Some(1));
+    let running: u64 = flow::limited(stage.tx)?.iter().map(|one| one.running).sum();
+    stage.check("running", running, 1);
     Ok(())
-}
-
-fn told(stage: &mut Stage<'_, '_>) -> Result<()> {
-    lives(stage, |stage, goes_on| {
-        let running: u64 = flow::limited(stage.tx)?.iter().map(|one| one.running).sum();
-        stage.check("running", running, u64::from(goes_on));
-        Ok(())
-    })
 }
 
 fn takes_place(stage: &mut Stage<'_, '_>) -> Result<()> {
-    lives(stage, |stage, goes_on| {
-        stage.task(1)?;
-        let queue = stage.queue.clone();
-        let begun = claim(stage.tx, &queue, &room(5), &Turns::default())?.tasks.len();
-        stage.check("begun", begun, usize::from(!goes_on));
-        let taken = places(stage)?;
-        stage.check("places", taken, Some(1));
-        Ok(())
-    })
-}
-
-fn keeps_place(stage: &mut Stage<'_, '_>) -> Result<()> {
-    lives(stage, |stage, goes_on| {
-        stage.set("UPDATE flow_use SET used_at = 0 /* a scene's */", &[])?;
-        flow::uses::sweep(stage.tx, Timestamp::from_micros(1_000_000_000_000))?;
-        let taken = places(stage)?;
-        stage.check("places", taken, Some(i64::from(goes_on)));
-        Ok(())
-    })
+    limit(stage)?;
+    for state in super::STATES.into_iter().filter(|state| *state != 1) {
+        stage.undone(|stage| {
+            stage.task(state)?;
+            stage.task(1)?;
+            let queue = stage.queue.clone();
+            let begun = claim(stage.tx, &queue, &room(5), &Turns::default())?.tasks.len();
+            stage.check(
+                format!("begun beside a task in state {state}"),
+                begun,
+                usize::from(state != 2),
+            );
+            Ok(())
+        })?;
+    }
+    Ok(())
 }
 
 /// What goes on after a wait comes before what begins.
