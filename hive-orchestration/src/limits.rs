@@ -85,6 +85,10 @@ pub const DRAIN: Duration = Duration::from_secs(10);
 /// Runs that end whose ends are written down in one transaction: enough to share a sync, short enough not to hold others up.
 pub const FINISH_BATCH: usize = 256;
 
+/// So many ends at once are written down beside the claims, on PostgreSQL, and fewer with them in one transaction: that is one commit
+/// less, and takes longer the more there is to do.
+pub const ROUND_SPLIT: usize = 32;
+
 /// Lanes, of tenants and their keys, whose ready tasks of one agent are looked at for one claim. More of them take turns.
 pub const CLAIM_LANES: usize = 64;
 

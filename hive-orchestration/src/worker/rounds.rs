@@ -1,4 +1,5 @@
-//! The dispatcher: in rounds, it writes down how runs have ended and claims the next, both in one transaction.
+//! The dispatcher: in rounds, it writes down how runs have ended and claims the next, both in one transaction, or side by side in two
+//! where the database takes two at once.
 //!
 //! While a round's commit is under way more runs end, and go with the next. So the commits of a busy hive hold many ends and
 //! claims each, and an idle one has one that is written at once.
@@ -8,14 +9,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hive_core::clock::timeout;
+use hive_core::db::Dialect;
 use hive_errors::{Error, ErrorKind, Failure, Result};
 use tokio::task::{Id, JoinError, JoinSet};
 
+use super::places::Reservation;
 use super::{Shop, drive};
 use crate::limits;
 use crate::patience::Patience;
 use crate::queue;
-use crate::queue::claim::{self, Claims, Room};
+use crate::queue::claim::{self, Claimed, Claims, Room};
 use crate::queue::finish::{self, Finished, How};
 use crate::queue::pick::Turns;
 use crate::queue::recover;
@@ -132,7 +135,7 @@ impl Rounds {
             self.give_back().await?;
         }
         // Places first: a claimed task must never wait for a worker.
-        let mut places = shop.places.reserve(if claiming { limits::CLAIM_BATCH } else { 0 });
+        let places = shop.places.reserve(if claiming { limits::CLAIM_BATCH } else { 0 });
         let free = places.total();
         if free == 0 && self.ends.is_empty() {
             shop.places.note_short(claiming);
@@ -152,54 +155,82 @@ impl Rounds {
                 .collect(),
             versions: shop.registry.versions(),
         };
-        let (queue, ends, turns) = (
-            shop.queue.clone(),
-            Arc::new(std::mem::take(&mut self.ends)),
-            self.turns.clone(),
-        );
-        let written = Arc::clone(&ends);
-        let done = queue::write(&shop.db, move |tx| {
-            finish::finish_all(tx, &queue, &written)?;
-            if claiming {
-                claim::claim(tx, &queue, &room, &turns)
-            } else {
-                Ok(Claims::default())
-            }
-        })
-        .await;
+        let ends = Arc::new(std::mem::take(&mut self.ends));
+        let (finished, claims) = self.write(&ends, room, claiming).await;
         let took = shop.queue.clock.monotonic().saturating_sub(begun);
-        let claimed = done.as_ref().map(|claims| claims.tasks.len());
-        shop.queue.telemetry.round(took, ends.len(), claimed);
-        let claims = match done {
-            Ok(claims) => claims,
-            Err(error) => {
-                // Nothing of it was written, or what was is refused: all of it is tried again.
-                self.unsure = error.kind() == ErrorKind::Indeterminate;
-                self.ends = Arc::try_unwrap(ends).unwrap_or_else(|ends| (*ends).clone());
-                if error.is_retryable() || self.unsure || self.ends.is_empty() {
-                    return Err(error);
+        let claimed = claims.as_ref().map_or(0, |claims| claims.tasks.len());
+        let error = finished.as_ref().err().or_else(|| claims.as_ref().err());
+        shop.queue
+            .telemetry
+            .round(took, ends.len(), error.map_or(Ok(claimed), Err));
+        // If something was claimed, nobody runs it.
+        self.unsure |= error.is_some_and(|error| error.kind() == ErrorKind::Indeterminate);
+        let mut next = Next::AtOnce;
+        let mut failed = None;
+        match claims {
+            Ok(claims) => {
+                shop.places.note_short(claims.more || claimed == free);
+                if !claims.more {
+                    next = Next::Until(begun + claims.due_in.unwrap_or(limits::DISPATCH_TICK));
                 }
+                self.turns = claims.turns;
+                self.begin(claims.tasks, places);
+            }
+            Err(error) => failed = Some(error),
+        }
+        if let Err(error) = finished {
+            // Nothing of it was written, or what was is refused: all of it is tried again.
+            self.ends = Arc::try_unwrap(ends).unwrap_or_else(|ends| (*ends).clone());
+            if !error.is_retryable() && !self.unsure && !self.ends.is_empty() {
                 self.write_singly(error).await?;
                 return Ok(Next::AtOnce);
             }
+            failed = Some(error);
+        }
+        failed.map_or(Ok(next), Err)
+    }
+
+    /// Writes down these ends and claims what there is room for: in one transaction, or, where transactions go side by side and the
+    /// ends are many, in two. When one transaction fails the error is that of the ends, and nothing is claimed.
+    async fn write(&self, ends: &Arc<Vec<Finished>>, room: Room, claiming: bool) -> (Result<()>, Result<Claims>) {
+        let (db, queue) = (&self.shop.db, self.shop.queue.clone());
+        let (written, turns, before) = (Arc::clone(ends), self.turns.clone(), self.turns.clone());
+        let nothing = move || Claims {
+            turns: before,
+            ..Claims::default()
         };
-        shop.places.note_short(claims.more || claims.tasks.len() == free);
-        self.turns = claims.turns;
-        for claimed in claims.tasks {
+        let splits = db.dialect() == Dialect::Postgres && claiming && ends.len() >= limits::ROUND_SPLIT;
+        if splits {
+            let ending = queue.clone();
+            let finish = queue::write(db, move |tx| finish::finish_all(tx, &ending, &written).map(drop));
+            let claim = queue::write(db, move |tx| claim::claim(tx, &queue, &room, &turns));
+            return tokio::join!(finish, claim);
+        }
+        let done = queue::write(db, move |tx| {
+            finish::finish_all(tx, &queue, &written)?;
+            if claiming {
+                claim::claim(tx, &queue, &room, &turns).map(Some)
+            } else {
+                Ok(None)
+            }
+        });
+        match done.await {
+            Ok(claims) => (Ok(()), Ok(claims.unwrap_or_else(nothing))),
+            Err(error) => (Err(error), Ok(nothing())),
+        }
+    }
+
+    /// Runs what was claimed.
+    fn begin(&mut self, claimed: Vec<Claimed>, mut places: Reservation) {
+        for claimed in claimed {
             // Invariant: no more is claimed than there are places.
             let Some(place) = places.take(&claimed.task.agent) else {
                 break;
             };
             let task = claimed.lease.task;
-            let run = self.runs.spawn(drive::run(Arc::clone(&shop), claimed, place));
+            let run = self.runs.spawn(drive::run(Arc::clone(&self.shop), claimed, place));
             self.open.insert(run.id(), task);
         }
-        drop(places);
-        Ok(if claims.more {
-            Next::AtOnce
-        } else {
-            Next::Until(begun + claims.due_in.unwrap_or(limits::DISPATCH_TICK))
-        })
     }
 
     /// Finds out which of the ends it is that cannot be written down: it will never do as it is, but that much can perhaps be said.
