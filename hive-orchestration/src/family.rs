@@ -1,7 +1,7 @@
 //! Families of tasks: what a task is about, as a typed record beside it that can be asked for.
 //!
 //! Every task has its row in the queue, and for most that is all. A task that [reviews](review) something, carries out a
-//! [workflow](workflow) or a [deployment](deployment) can have a record as well: what it is about is written down with its
+//! [workflow] or a [deployment] can have a record as well: what it is about is written down with its
 //! submission, in the same commit, and what comes of it by the run itself, through its context, fenced by its lease and
 //! exactly once. The answer to each question holds the record together with the task.
 //!
