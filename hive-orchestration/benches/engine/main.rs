@@ -13,8 +13,9 @@
 //!   no events.
 //! - `raw.<engine>.events_ratio`: the bare loop to the same without events, which is what it costs that every transition can be
 //!   followed and traced.
-//! - `engine.<engine>.limits_ratio`: noop tasks a second of a hundred keys under limits on agent, tenant and key that are never
-//!   reached, to the same without limits.
+//! - `engine.<engine>.burn_down_per_s`: 16,000 tasks that wait, from the moment that they may start until the last has ended.
+//! - `engine.<engine>.limits_ratio.<n>`: noop tasks a second of a hundred keys under a limit on the agent, or three on agent, tenant and
+//!   key, that are never reached, to the same without limits.
 //! - `engine.<engine>.submit_per_s.<n>`: acknowledged submissions one after another, and in batches of a hundred.
 //! - `engine.claim_ratio.1m`: noop tasks a second beside a million that have ended, to those in an empty database.
 //! - `engine.wake_p50_ms`, `engine.wake_p99_ms`: from the commit of a submission until its agent runs, in a hive that was idle.
@@ -86,11 +87,11 @@ fn main() {
         figures.ratio(&format!("engine.{engine}.raw_ratio"), &own, &[&raw]);
         let silent = format!("raw.{engine}.silent_tasks_per_s");
         figures.ratio(&format!("raw.{engine}.events_ratio"), &raw, &[&silent]);
-        let (keyed, limited) = (
-            format!("engine.{engine}.keyed_tasks_per_s"),
-            format!("engine.{engine}.limited_tasks_per_s"),
-        );
-        figures.ratio(&format!("engine.{engine}.limits_ratio"), &limited, &[&keyed]);
+        let keyed = format!("engine.{engine}.keyed_tasks_per_s");
+        for limits in [1, 3] {
+            let limited = format!("engine.{engine}.limited_tasks_per_s.{limits}");
+            figures.ratio(&format!("engine.{engine}.limits_ratio.{limits}"), &limited, &[&keyed]);
+        }
     }
     figures.ratio(
         "engine.claim_ratio.1m",

@@ -26,13 +26,15 @@ pub(crate) fn run(runtime: &Runtime, figures: &mut Figures) -> Vec<(String, Bar)
         let hive = kit::noop(Hive::open(folder.path().join("hive.db"))).concurrency(256);
         let hive = hive.start().await.unwrap();
         kit::noops(&hive, figures, "sqlite", TASKS).await;
+        kit::burn_down(&hive, figures, "sqlite", TASKS).await;
         kit::limited(&hive, figures, "sqlite", TASKS).await;
         kit::submissions(&hive, figures, "sqlite", TASKS).await;
         hive.shutdown().await.unwrap();
     });
     vec![
         ("engine.sqlite.raw_ratio".to_owned(), Bar::Ratio(0.5)),
-        ("engine.sqlite.limits_ratio".to_owned(), Bar::Ratio(0.9)),
+        ("engine.sqlite.limits_ratio.1".to_owned(), Bar::Ratio(0.9)),
+        ("engine.sqlite.limits_ratio.3".to_owned(), Bar::Ratio(0.9)),
         ("engine.sqlite.noop_tasks_per_s".to_owned(), Bar::PerS(20_000.0)),
     ]
 }
