@@ -13,7 +13,7 @@ use hive_errors::Result;
 use semver::Version;
 
 use self::front::look;
-use super::flow::uses::{self, Uses};
+use super::flow::uses::{self, Begun, Uses};
 use super::pick::{Turns, pick};
 use super::{Queue, TaskRef, emit, finish, pause, wait};
 use crate::lease::{Lease, listed};
@@ -82,7 +82,7 @@ pub(crate) fn claim(tx: &mut Tx<'_>, queue: &Queue, room: &Room, turns: &Turns) 
     if room.total > 0 {
         let (pauses, limits) = pause::rules(tx)?;
         queue.hold_runs(limits.hold_runs());
-        let mut open = Uses::new(&limits, now);
+        let mut open = Uses::new(&limits, now, room.total);
         let mut front = look(tx, room, &pauses, &limits, &mut open, &mut claims.turns)?;
         let chosen = pick(&mut front.lanes, &mut open.gates, room.total, &mut claims.turns, now);
         claims.more = !chosen.is_empty() && (chosen.len() == room.total || front.cut);
@@ -91,10 +91,12 @@ pub(crate) fn claim(tx: &mut Tx<'_>, queue: &Queue, room: &Room, turns: &Turns) 
         // Somebody else was quicker.
         claims.more |= claims.tasks.len() < chosen.len();
         if !limits.is_empty() {
-            // What goes on after a wait does not begin.
             let begun = claims.tasks.iter().filter_map(|claimed| {
                 let candidate = front.candidates.get(&claimed.lease.task)?;
-                (!candidate.resumed).then_some(&*candidate.uses)
+                Some(Begun {
+                    resumed: candidate.resumed,
+                    uses: &candidate.uses,
+                })
             });
             open.settle(tx, begun)?;
             claims.due_in = claims.due_in.into_iter().chain(open.next()).min();

@@ -2,7 +2,8 @@
 //!
 //! A use is one thing that a limit counts, such as an agent or one key. Whoever claims opens the uses that matter to it, which on
 //! PostgreSQL locks their rows, so that processes that share a limit claim one after another. Then it counts what runs, by the tasks
-//! themselves: nothing has to be written when a run ends, in whatever way, and nothing can be forgotten.
+//! themselves: nothing has to be written when a run ends, in whatever way, and nothing can be forgotten. Between two counts each
+//! claim adds what it takes; while that is far from the limit nobody counts.
 
 pub(crate) mod schema;
 #[cfg(test)]
@@ -175,6 +176,7 @@ pub(crate) fn limit(tx: &mut Tx<'_>, queue: &Queue, subject: &Subject, limit: &L
             &limit.weight,
         ],
     )?;
+    uses::forget_counts(tx)?;
     queue.wake_ready(tx);
     Ok(())
 }
@@ -185,6 +187,7 @@ pub(crate) fn unlimit(tx: &mut Tx<'_>, queue: &Queue, subject: &Subject) -> Resu
     pause::change_rules(tx)?;
     let (kind, name) = subject.columns();
     let gone = tx.execute("DELETE FROM flow_limit WHERE kind = ?1 AND name = ?2", &[&kind, &name])?;
+    uses::forget_counts(tx)?;
     queue.wake_ready(tx);
     Ok(gone > 0)
 }

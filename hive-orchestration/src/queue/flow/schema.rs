@@ -17,13 +17,14 @@ CREATE TABLE flow_limit (
     PRIMARY KEY (kind, name)
 ) STRICT, WITHOUT ROWID;
 
--- What limits count. `point` is where the rate stands, in nanoseconds.
+-- What limits count. `point` is where the rate stands, in nanoseconds; no more than `most` run, -1 when nobody knows.
 CREATE TABLE flow_use (
     id      INTEGER PRIMARY KEY AUTOINCREMENT,
     kind    INTEGER NOT NULL,
     name    TEXT NOT NULL,
     key     TEXT NOT NULL,
     point   INTEGER NOT NULL,
+    most    INTEGER NOT NULL,
     used_at INTEGER NOT NULL,
     UNIQUE (kind, name, key)
 ) STRICT;

@@ -143,6 +143,38 @@ async fn runs_under_way_count() {
     assert_eq!(bench.db.read(limited).await.unwrap()[0].running, 10);
 }
 
+/// While few run nobody counts them; near the limit they are counted, and those that have ended since make room.
+#[tokio::test]
+async fn what_is_far_from_its_limit_is_not_counted() {
+    let bench = Bench::new().await;
+    let mut turns = Turns::default();
+    set(&bench, Subject::Agent("agent".into()), Limit::new().concurrency(120)).await;
+    let known = async || {
+        let most = "SELECT most FROM flow_use";
+        bench
+            .db
+            .read(move |db| db.query_one(most, &[], |row| row.get::<i64>(0)))
+            .await
+            .unwrap()
+    };
+    for round in 1..=20 {
+        let tasks = (0..30).map(|_| task("agent", "default", "")).collect();
+        let claimed = claims(&bench, tasks, &mut turns).await;
+        assert_eq!(claimed.len(), 30, "round {round}");
+        let most = known().await;
+        assert!((30..=120).contains(&most), "round {round}: {most}");
+        let all_end = move |tx: &mut Tx<'_>| tx.execute("UPDATE task SET state = 4 WHERE state = 2", &[]).map(drop);
+        bench.db.write(all_end).await.unwrap();
+    }
+    let queue = bench.queue.clone();
+    let subject = Subject::Agent("agent".into());
+    let change = move |tx: &mut Tx<'_>| limit(tx, &queue, &subject, &Limit::new().concurrency(5));
+    bench.db.write(change).await.unwrap();
+    assert_eq!(known().await, -1);
+    let tasks = (0..30).map(|_| task("agent", "default", "")).collect();
+    assert_eq!(claims(&bench, tasks, &mut turns).await.len(), 5);
+}
+
 /// What nobody uses any more is forgotten, and a rate that still holds somebody up is not.
 #[tokio::test]
 async fn uses_are_forgotten() {

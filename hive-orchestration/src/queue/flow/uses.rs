@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use hive_core::clock::Timestamp;
-use hive_core::db::{Cell, Dialect, Kind, Set, Snapshot, Tx};
+use hive_core::db::{Cell, Dialect, Kind, Row, Set, Snapshot, Tx};
 use hive_errors::{Error, ErrorKind, Result};
 use serde::Serialize;
 
@@ -17,17 +17,18 @@ use crate::queue::pick::Gate;
 /// A use that is open: on PostgreSQL nobody else claims by it until the transaction ends.
 #[derive(Debug)]
 struct Use {
-    /// The gate that lets so many runs in.
-    runs: Option<usize>,
-    rate: Option<Pace>,
+    id: i64,
+    runs: Option<Runs>,
+    /// The rate and its gate.
+    rate: Option<(Rate, usize)>,
+    point: i64,
 }
 
-/// A rate that is used: its row, where it stands, and its gate.
+/// Runs that are limited.
 #[derive(Clone, Copy, Debug)]
-struct Pace {
-    id: i64,
-    rate: Rate,
-    point: i64,
+struct Runs {
+    /// No more than so many run.
+    most: usize,
     gate: usize,
 }
 
@@ -36,11 +37,18 @@ struct Pace {
 pub(in crate::queue) struct Uses<'l> {
     limits: &'l Limits,
     now: Timestamp,
+    /// How many tasks are claimed at most.
+    total: usize,
     known: HashMap<Counted, Option<usize>>,
     open: Vec<Use>,
-    /// How many run, as far as that was asked.
-    running: Option<HashMap<Counted, usize>>,
     pub(in crate::queue) gates: Vec<Gate>,
+}
+
+/// A task that has been claimed.
+pub(in crate::queue) struct Begun<'a> {
+    pub(in crate::queue) resumed: bool,
+    /// What counts it.
+    pub(in crate::queue) uses: &'a [usize],
 }
 
 /// How many tasks may be taken.
@@ -58,6 +66,7 @@ static NEW: Set = Set::insert(
         ("name", Kind::Text),
         ("key", Kind::Text),
         ("point", Kind::Int),
+        ("most", Kind::Int),
         ("used_at", Kind::Int),
     ],
 )
@@ -71,17 +80,34 @@ struct Named<'a> {
     key: &'a str,
 }
 
-/// The row of a use, and where its rate stands.
-type Row = (i64, i64);
+/// What is remembered of a use.
+#[derive(Clone, Copy)]
+struct Found {
+    id: i64,
+    point: i64,
+    /// No more than so many run, as far as that is known.
+    most: Option<usize>,
+}
+
+impl Found {
+    /// Reads `id, point, most` from the column `first` on.
+    fn read(row: &Row<'_>, first: usize) -> Result<Self> {
+        Ok(Self {
+            id: row.get(first)?,
+            point: row.get(first + 1)?,
+            most: usize::try_from(row.get::<i64>(first + 2)?).ok(),
+        })
+    }
+}
 
 impl<'l> Uses<'l> {
-    pub(in crate::queue) fn new(limits: &'l Limits, now: Timestamp) -> Self {
+    pub(in crate::queue) fn new(limits: &'l Limits, now: Timestamp, total: usize) -> Self {
         Self {
             limits,
             now,
+            total,
             known: HashMap::new(),
             open: Vec::new(),
-            running: None,
             gates: Vec::new(),
         }
     }
@@ -104,36 +130,45 @@ impl<'l> Uses<'l> {
             return Ok(());
         }
         // In one order everywhere, so that processes do not wait for each other in a circle.
-        let rows = match tx.dialect() {
-            Dialect::Sqlite => find(tx, &wanted, self.limits, self.now)?,
+        let found = match tx.dialect() {
+            Dialect::Sqlite => find(tx, &wanted, self.now)?,
             Dialect::Postgres => lock(tx, &wanted, self.now)?,
         };
-        // By a statement of its own, each time: it sees what those have written who had the locks before. One writer has seen all.
-        let is_seen = tx.dialect() == Dialect::Sqlite && self.running.is_some();
-        if !is_seen && wanted.iter().any(|counted| self.concurrency(counted).is_some()) {
-            self.running = Some(running(tx)?);
-        }
+        // Only where it may matter: what was counted before, and what has begun since, are no fewer than what runs.
+        let is_close = |counted: &Counted| {
+            let most = found.get(counted).and_then(|found| found.most);
+            let count = self.concurrency(counted);
+            count.is_some_and(|count| most.is_none_or(|most| count < most.saturating_add(self.total)))
+        };
+        // By a statement of its own: it sees what those have written who had the locks before.
+        let running = if wanted.iter().any(is_close) {
+            Some(running(tx)?)
+        } else {
+            None
+        };
         for counted in wanted {
+            let Some(Found { id, point, most }) = found.get(&counted).copied() else {
+                continue;
+            };
+            let exact = running
+                .as_ref()
+                .map(|running| running.get(&counted).copied().unwrap_or_default());
             let runs = self.concurrency(&counted).map(|count| {
-                let runs = self.running.as_ref().and_then(|running| running.get(&counted).copied());
-                let runs = runs.unwrap_or_default();
-                self.gates.push(Gate::room(count.saturating_sub(runs)));
-                self.gates.len() - 1
-            });
-            let rate = self.limits.on(&counted).and_then(|limit| limit.rate);
-            let rate = rate.zip(rows.get(&counted)).map(|(rate, (id, point))| {
-                self.gates.push(Gate {
-                    left: rate.left(*point, self.now),
-                    beginnings: true,
-                });
-                Pace {
-                    id: *id,
-                    rate,
-                    point: *point,
+                let most = exact.or(most).unwrap_or(usize::MAX);
+                self.gates.push(Gate::room(count.saturating_sub(most)));
+                Runs {
+                    most,
                     gate: self.gates.len() - 1,
                 }
             });
-            self.open.push(Use { runs, rate });
+            let rate = self.limits.on(&counted).and_then(|limit| limit.rate).map(|rate| {
+                self.gates.push(Gate {
+                    left: rate.left(point, self.now),
+                    beginnings: true,
+                });
+                (rate, self.gates.len() - 1)
+            });
+            self.open.push(Use { id, runs, rate, point });
             self.known.insert(counted, Some(self.open.len() - 1));
         }
         Ok(())
@@ -154,9 +189,10 @@ impl<'l> Uses<'l> {
 
     /// The gates of these uses.
     pub(in crate::queue) fn gates_of(&self, uses: &[usize]) -> impl Iterator<Item = usize> {
-        uses.iter()
-            .filter_map(|place| self.open.get(*place))
-            .flat_map(|open| open.runs.into_iter().chain(open.rate.map(|pace| pace.gate)))
+        uses.iter().filter_map(|place| self.open.get(*place)).flat_map(|open| {
+            let runs = open.runs.map(|runs| runs.gate);
+            runs.into_iter().chain(open.rate.map(|(_, gate)| gate))
+        })
     }
 
     /// How many tasks pass all the gates of these uses.
@@ -174,63 +210,86 @@ impl<'l> Uses<'l> {
         room
     }
 
-    /// Writes down that tasks have begun: for each of them the uses that count it.
+    /// Writes down that tasks have begun, or go on.
     pub(in crate::queue) fn settle<'a>(
         &mut self,
         tx: &mut Tx<'_>,
-        begun: impl IntoIterator<Item = &'a [usize]>,
+        begun: impl IntoIterator<Item = Begun<'a>>,
     ) -> Result<()> {
-        let mut counts: HashMap<usize, usize> = HashMap::new();
-        for place in begun.into_iter().flatten() {
-            *counts.entry(*place).or_default() += 1;
-        }
-        let mut points = Vec::with_capacity(counts.len());
-        for (place, count) in counts {
-            if let Some(pace) = self.open.get_mut(place).and_then(|open| open.rate.as_mut()) {
-                pace.point = pace.rate.after(pace.point, self.now, count);
-                points.push((pace.id, pace.point));
+        // How many in all, and how many that begin.
+        let mut counts: HashMap<usize, (usize, usize)> = HashMap::new();
+        for Begun { resumed, uses } in begun {
+            for place in uses {
+                let (all, begin) = counts.entry(*place).or_default();
+                *all += 1;
+                *begin += usize::from(!resumed);
             }
         }
-        write(tx, &points, self.now)
+        let mut stands = Vec::with_capacity(counts.len());
+        for (place, (all, begin)) in counts {
+            let Some(open) = self.open.get_mut(place) else { continue };
+            if let Some((rate, _)) = open.rate {
+                open.point = rate.after(open.point, self.now, begin);
+            }
+            let most = match &mut open.runs {
+                Some(runs) => {
+                    runs.most = runs.most.saturating_add(all);
+                    i64::try_from(runs.most).unwrap_or(i64::MAX)
+                }
+                None => UNKNOWN,
+            };
+            stands.push((open.id, open.point, most));
+        }
+        write(tx, &stands, self.now)
     }
 
     /// How long until the first of the rates that let nothing begin now lets something begin.
     pub(in crate::queue) fn next(&self) -> Option<Duration> {
         let closed = self.open.iter().filter_map(|open| {
-            let Pace { rate, point, .. } = open.rate?;
-            (rate.left(point, self.now) == 0).then(|| rate.next(point, self.now).since(self.now))
+            let (rate, _) = open.rate?;
+            (rate.left(open.point, self.now) == 0).then(|| rate.next(open.point, self.now).since(self.now))
         });
         closed.min()
     }
 }
 
-/// Writes down where these uses stand.
-fn write(tx: &mut Tx<'_>, points: &[(i64, i64)], now: Timestamp) -> Result<()> {
-    if points.is_empty() {
+/// How many run nobody has counted.
+const UNKNOWN: i64 = -1;
+
+/// Writes down where these uses stand: their rates, and how many run at most.
+fn write(tx: &mut Tx<'_>, stands: &[(i64, i64, i64)], now: Timestamp) -> Result<()> {
+    if stands.is_empty() {
         return Ok(());
     }
     match tx.dialect() {
         Dialect::Sqlite => {
-            for (id, point) in points {
+            for (id, point, most) in stands {
                 tx.execute(
-                    "UPDATE flow_use SET point = ?2, used_at = ?3 WHERE id = ?1",
-                    &[id, point, &now],
+                    "UPDATE flow_use SET point = ?2, most = ?3, used_at = ?4 WHERE id = ?1",
+                    &[id, point, most, &now],
                 )?;
             }
         }
         Dialect::Postgres => {
-            let ids = listed(points.iter().map(|(id, _)| *id));
-            let points = listed(points.iter().map(|(_, point)| *point));
+            let ids = listed(stands.iter().map(|(id, ..)| *id));
+            let points = listed(stands.iter().map(|(_, point, _)| *point));
+            let most = listed(stands.iter().map(|(.., most)| *most));
             tx.execute(
-                "UPDATE flow_use SET point = given.point, used_at = ?3
-                 FROM unnest(CAST(string_to_array(?1, ',') AS BIGINT[]), CAST(string_to_array(?2, ',') AS BIGINT[]))
-                     AS given (id, point)
+                "UPDATE flow_use SET point = given.point, most = given.most, used_at = ?4
+                 FROM unnest(CAST(string_to_array(?1, ',') AS BIGINT[]), CAST(string_to_array(?2, ',') AS BIGINT[]),
+                             CAST(string_to_array(?3, ',') AS BIGINT[])) AS given (id, point, most)
                  WHERE flow_use.id = given.id",
-                &[&ids, &points, &now],
+                &[&ids, &points, &most, &now],
             )?;
         }
     }
     Ok(())
+}
+
+/// Limits change: runs may have begun that nobody counted.
+pub(super) fn forget_counts(tx: &mut Tx<'_>) -> Result<()> {
+    tx.execute("UPDATE flow_use SET most = ?1 WHERE most >= 0", &[&UNKNOWN])
+        .map(drop)
 }
 
 /// How many tasks run of what may be limited, by what counts them.
@@ -252,33 +311,33 @@ pub(super) fn running(db: &Snapshot<'_>) -> Result<HashMap<Counted, usize>> {
     Ok(counts)
 }
 
-/// One after another, where looking costs little. There is one writer, so only rates have something to remember.
-fn find(tx: &mut Tx<'_>, wanted: &BTreeSet<Counted>, limits: &Limits, now: Timestamp) -> Result<HashMap<Counted, Row>> {
-    let mut rows = HashMap::with_capacity(wanted.len());
-    let paced = |counted: &&Counted| limits.on(counted).is_some_and(|limit| limit.rate.is_some());
-    for counted in wanted.iter().filter(paced) {
+/// One after another, where looking costs little and there is one writer.
+fn find(tx: &mut Tx<'_>, wanted: &BTreeSet<Counted>, now: Timestamp) -> Result<HashMap<Counted, Found>> {
+    let mut all = HashMap::with_capacity(wanted.len());
+    for counted in wanted {
         let known = tx.query_opt(
-            "SELECT id, point FROM flow_use WHERE kind = ?1 AND name = ?2 AND key = ?3",
+            "SELECT id, point, most FROM flow_use WHERE kind = ?1 AND name = ?2 AND key = ?3",
             &[&counted.kind, &counted.name, &counted.key],
-            |row| Ok((row.get::<i64>(0)?, row.get::<i64>(1)?)),
+            |row| Found::read(row, 0),
         )?;
-        let row = match known {
-            Some(row) => row,
-            None => {
-                let id = tx.insert(
-                    "INSERT INTO flow_use (kind, name, key, point, used_at) VALUES (?1, ?2, ?3, 0, ?4) RETURNING id",
-                    &[&counted.kind, &counted.name, &counted.key, &now],
-                )?;
-                (id, 0)
-            }
+        let found = match known {
+            Some(found) => found,
+            None => Found {
+                id: tx.insert(
+                    "INSERT INTO flow_use (kind, name, key, point, most, used_at) VALUES (?1, ?2, ?3, 0, ?4, ?5) RETURNING id",
+                    &[&counted.kind, &counted.name, &counted.key, &UNKNOWN, &now],
+                )?,
+                point: 0,
+                most: None,
+            },
         };
-        rows.insert(counted.clone(), row);
+        all.insert(counted.clone(), found);
     }
-    Ok(rows)
+    Ok(all)
 }
 
 /// All at once, and once more where something is used for the first time.
-fn lock(tx: &mut Tx<'_>, wanted: &BTreeSet<Counted>, now: Timestamp) -> Result<HashMap<Counted, Row>> {
+fn lock(tx: &mut Tx<'_>, wanted: &BTreeSet<Counted>, now: Timestamp) -> Result<HashMap<Counted, Found>> {
     let named: Vec<Named<'_>> = wanted
         .iter()
         .map(|Counted { kind, name, key }| Named { kind: *kind, name, key })
@@ -287,7 +346,7 @@ fn lock(tx: &mut Tx<'_>, wanted: &BTreeSet<Counted>, now: Timestamp) -> Result<H
         .map_err(|e| Error::new(ErrorKind::Internal, "the names of limits have no JSON form").with_source(e))?;
     let mut locked = locked(tx, &named)?;
     if locked.len() < wanted.len() {
-        let rows: Vec<[Cell; 5]> = wanted
+        let rows: Vec<[Cell; 6]> = wanted
             .iter()
             .filter(|counted| !locked.contains_key(counted))
             .map(|counted| {
@@ -296,6 +355,7 @@ fn lock(tx: &mut Tx<'_>, wanted: &BTreeSet<Counted>, now: Timestamp) -> Result<H
                     Cell::of(&counted.name),
                     Cell::of(&counted.key),
                     Cell::Int(0),
+                    Cell::Int(UNKNOWN),
                     Cell::of(&now),
                 ]
             })
@@ -314,9 +374,9 @@ fn lock(tx: &mut Tx<'_>, wanted: &BTreeSet<Counted>, now: Timestamp) -> Result<H
     Ok(locked)
 }
 
-fn locked(tx: &Tx<'_>, named: &str) -> Result<HashMap<Counted, Row>> {
+fn locked(tx: &Tx<'_>, named: &str) -> Result<HashMap<Counted, Found>> {
     let rows = tx.query(
-        "SELECT used.kind, used.name, used.key, used.id, used.point
+        "SELECT used.kind, used.name, used.key, used.id, used.point, used.most
          FROM json_to_recordset(CAST(?1 AS JSON)) AS given (kind BIGINT, name TEXT, key TEXT)
          JOIN flow_use AS used ON used.kind = given.kind AND used.name = given.name AND used.key = given.key
          ORDER BY used.id FOR NO KEY UPDATE OF used",
@@ -327,7 +387,7 @@ fn locked(tx: &Tx<'_>, named: &str) -> Result<HashMap<Counted, Row>> {
                 name: row.get(1)?,
                 key: row.get(2)?,
             };
-            Ok((counted, (row.get(3)?, row.get(4)?)))
+            Ok((counted, Found::read(row, 3)?))
         },
     )?;
     Ok(rows.into_iter().collect())
