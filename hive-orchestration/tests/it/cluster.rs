@@ -1,5 +1,5 @@
 //! Several processes on one PostgreSQL server, which are killed, or stopped for so long that the others take them for dead and
-//! then go on; and a server that is restarted under them.
+//! then go on; a server that is restarted under them; and clocks that are set all the time.
 //!
 //! The test binary starts itself again as the workers. The book is a file that all of them append to.
 
@@ -12,8 +12,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use hive_orchestration::builders::Builder;
-use hive_orchestration::core::clock::{Clock, SystemClock};
+use hive_orchestration::core::clock::{Clock, SystemClock, Timestamp};
 use hive_orchestration::core::db::Options;
 use hive_orchestration::core::rng::{Rng, SeededRng, SystemRng};
 use hive_orchestration::core::testing::{Postgres, PostgresOptions};
@@ -100,6 +101,35 @@ impl SharedBook {
     }
 }
 
+/// A wall clock that somebody sets every half second, by up to an hour, forwards or back. Time passes as it does.
+#[derive(Debug)]
+struct Jumping {
+    seed: u64,
+}
+
+#[async_trait]
+impl Clock for Jumping {
+    fn now(&self) -> Timestamp {
+        let turn = u64::try_from(self.monotonic().as_millis() / 500).unwrap();
+        let by = Duration::from_secs(SeededRng::new(self.seed.wrapping_add(turn)).next_u64() % 7_200);
+        SystemClock.now() + by - Duration::from_secs(3_600)
+    }
+
+    fn monotonic(&self) -> Duration {
+        SystemClock.monotonic()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        SystemClock.sleep(duration).await;
+    }
+
+    async fn sleep_until(&self, at: Timestamp) {
+        while self.now() < at {
+            SystemClock.sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
 /// The book of one run.
 #[derive(Debug)]
 struct Life {
@@ -162,6 +192,9 @@ fn open(url: &str, book: Arc<dyn Book>) -> Builder {
     Hive::on(Options::postgres(url))
         .agent(Machine(book))
         .migrations(&EFFECTS)
+        .clock(Arc::new(Jumping {
+            seed: SystemRng.next_u64(),
+        }))
         .concurrency(4)
 }
 
