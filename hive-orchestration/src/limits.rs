@@ -179,7 +179,7 @@ pub const BEAT: Duration = Duration::from_millis(750);
 
 /// For how long a process may be silent before others take back what it held: several beats, so that one that is only slow
 /// keeps its own; short, because whoever waits for the work waits for this first.
-pub const SILENCE: Duration = Duration::from_secs(3);
+pub const SILENCE: Duration = Duration::from_secs(4);
 
 /// Runs of ended processes that are taken back in one transaction; those that come first may begin while others are taken back.
 pub const RECOVER_BATCH: usize = 1_000;

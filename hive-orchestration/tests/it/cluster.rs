@@ -3,7 +3,7 @@
 //!
 //! The test binary starts itself again as the workers. The book is a file that all of them append to.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -85,19 +85,24 @@ impl SharedBook {
         }
     }
 
-    fn append(&self, sign: char, key: &str) {
+    /// With how long the book was when the run began that writes.
+    fn append(&self, sign: char, key: &str, since: u64) {
         // One call, so that lines of several processes do not mix.
         self.file
             .lock()
             .unwrap()
-            .write_all(format!("{sign} {key}\n").as_bytes())
+            .write_all(format!("{sign} {key} {since}\n").as_bytes())
             .unwrap();
     }
 
+    fn length(&self) -> u64 {
+        fs::metadata(&self.path).map_or(0, |book| book.len())
+    }
+
     fn count(&self, key: &str) -> u32 {
-        let done = format!("+ {key}");
+        let done = format!("+ {key} ");
         let text = fs::read_to_string(&self.path).unwrap_or_default();
-        u32::try_from(text.lines().filter(|line| *line == done).count()).unwrap()
+        u32::try_from(text.lines().filter(|line| line.starts_with(&done)).count()).unwrap()
     }
 }
 
@@ -135,12 +140,15 @@ impl Clock for Jumping {
 struct Life {
     book: Arc<SharedBook>,
     since_ms: u64,
+    /// How long the book was when it began.
+    since: u64,
 }
 
 impl Life {
     fn new(book: &Arc<SharedBook>) -> Self {
         Self {
             since_ms: book.pulse.beat(),
+            since: book.length(),
             book: Arc::clone(book),
         }
     }
@@ -153,12 +161,12 @@ impl Book for Life {
         // A run that stood still has been taken over, most likely: then the world pays no attention to it. It goes on all the same,
         // so that it tries to tell the database.
         let stood_still = self.since_ms < self.book.pulse.back_ms.load(Ordering::SeqCst);
-        self.book.append(if stood_still { '?' } else { '+' }, key);
+        self.book.append(if stood_still { '?' } else { '+' }, key, self.since);
         Some(times)
     }
 
     fn confirmed(&self, key: &str) {
-        self.book.append('=', key);
+        self.book.append('=', key, self.since);
     }
 
     fn run(&self) -> Option<Arc<dyn Book>> {
@@ -169,10 +177,25 @@ impl Book for Life {
 fn lines(path: &Path) -> Vec<Line> {
     let text = fs::read_to_string(path).unwrap_or_default();
     // The last line of a process that was killed may be cut short, and is then not ended.
-    let told: Vec<(&str, &str)> = text
-        .split_inclusive('\n')
-        .filter_map(|line| line.strip_suffix('\n')?.split_once(' '))
-        .collect();
+    let mut told = Vec::new();
+    let mut confirmed: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        let place = at;
+        at += line.len() as u64;
+        let Some((key, since)) = line.strip_suffix('\n').and_then(|line| line[2..].rsplit_once(' ')) else {
+            continue;
+        };
+        let since: u64 = since.parse().unwrap();
+        match &line[..1] {
+            "=" => drop(confirmed.entry(key).or_insert(place)),
+            // A run that began before that cannot know it. Others took its task over because its process was not heard of, and what
+            // it tells the database is refused; the world pays no attention to it either.
+            _ if confirmed.get(key).is_some_and(|place| *place >= since) => continue,
+            _ => {}
+        }
+        told.push((&line[..1], key));
+    }
     let done: BTreeSet<&str> = told
         .iter()
         .filter(|(sign, _)| *sign == "+")
