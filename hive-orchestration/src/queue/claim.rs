@@ -4,6 +4,7 @@ mod front;
 
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hive_core::clock::Timestamp;
@@ -40,7 +41,7 @@ pub(crate) struct Room {
     /// The agents it knows, and how many runs of each.
     pub(crate) agents: Vec<(String, usize)>,
     /// Which version of them it has; where nothing is said, what is for certain versions is left to others.
-    pub(crate) versions: HashMap<String, Version>,
+    pub(crate) versions: Arc<HashMap<String, Version>>,
 }
 
 /// What one look at the queue brought.
@@ -83,7 +84,7 @@ pub(crate) fn claim(tx: &mut Tx<'_>, queue: &Queue, room: &Room, turns: &Turns) 
         let (pauses, limits) = pause::rules(tx)?;
         queue.hold_runs(limits.hold_runs());
         let mut open = Uses::new(&limits, now, room.total);
-        let mut front = look(tx, room, &pauses, &limits, &mut open, &mut claims.turns)?;
+        let mut front = look(tx, room, &pauses, &mut open, &mut claims.turns)?;
         let chosen = pick(&mut front.lanes, &mut open.gates, room.total, &mut claims.turns, now);
         claims.more = !chosen.is_empty() && (chosen.len() == room.total || front.cut);
         claims.more |= front.goes_on(&chosen, &mut claims.turns);

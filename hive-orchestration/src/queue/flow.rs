@@ -35,11 +35,13 @@ pub(super) struct Counted {
     pub(super) key: String,
 }
 
-/// Kinds of what is counted.
+/// Kinds of what is counted, and of what else a limit is set on.
 const AGENT: i64 = 0;
 const TENANT: i64 = 1;
 const ALL: i64 = 2;
+const EACH_TENANT: i64 = 3;
 const KEY: i64 = 4;
+const EACH_KEY: i64 = 5;
 
 impl Counted {
     fn new(kind: i64, name: &str, key: &str) -> Self {
@@ -89,23 +91,27 @@ impl Limits {
         self.set.keys().any(|(kind, _)| ![AGENT, ALL].contains(kind))
     }
 
-    fn get(&self, kind: i64, name: &str) -> Option<&Limit> {
-        // Few are set and most lookups find none: the key is made only where there is something to find.
+    /// The narrowest that counts this, with its subject as columns hold it.
+    fn narrowest(&self, counted: &Counted) -> Option<(&(i64, String), &Limit)> {
+        // Mostly none is set: the keys are made only where there is something to find.
         if self.set.is_empty() {
             return None;
         }
-        self.set.get(&(kind, name.to_owned()))
+        let name = || counted.name.clone();
+        let (narrow, wide) = match counted.kind {
+            TENANT => ((TENANT, name()), Some((EACH_TENANT, String::new()))),
+            KEY => (
+                (KEY, format!("{}/{}", counted.name, counted.key)),
+                Some((EACH_KEY, name())),
+            ),
+            kind => ((kind, name()), None),
+        };
+        let wide = || self.set.get_key_value(&wide?);
+        self.set.get_key_value(&narrow).or_else(wide)
     }
 
-    /// The narrowest that counts this.
     pub(super) fn on(&self, counted: &Counted) -> Option<&Limit> {
-        match counted.kind {
-            TENANT => self.get(TENANT, &counted.name).or_else(|| self.get(3, "")),
-            KEY => self
-                .get(KEY, &format!("{}/{}", counted.name, counted.key))
-                .or_else(|| self.get(5, &counted.name)),
-            kind => self.get(kind, &counted.name),
-        }
+        self.narrowest(counted).map(|(_, limit)| limit)
     }
 
     /// The shares of a lane's tenant and key.
@@ -206,8 +212,8 @@ pub(crate) fn limited(db: &Snapshot<'_>) -> Result<Vec<Limited>> {
     // Each use counts for the limit that applies to it.
     let mut running: HashMap<(i64, String), u64> = HashMap::new();
     for (counted, count) in uses::running(db)? {
-        if let Some(subject) = limits.subject(&counted) {
-            *running.entry(subject).or_default() += count as u64;
+        if let Some((subject, _)) = limits.narrowest(&counted) {
+            *running.entry(subject.clone()).or_default() += count as u64;
         }
     }
     set.into_iter()
@@ -220,22 +226,4 @@ pub(crate) fn limited(db: &Snapshot<'_>) -> Result<Vec<Limited>> {
             })
         })
         .collect()
-}
-
-impl Limits {
-    /// By which of the limits this is counted.
-    fn subject(&self, counted: &Counted) -> Option<(i64, String)> {
-        let candidates = match counted.kind {
-            TENANT => [Some((TENANT, counted.name.clone())), Some((3, String::new()))],
-            KEY => [
-                Some((KEY, format!("{}/{}", counted.name, counted.key))),
-                Some((5, counted.name.clone())),
-            ],
-            kind => [Some((kind, counted.name.clone())), None],
-        };
-        candidates
-            .into_iter()
-            .flatten()
-            .find(|subject| self.set.contains_key(subject))
-    }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use hive_core::clock::timeout;
 use hive_core::db::Dialect;
 use hive_errors::{Error, ErrorKind, Failure, Result};
+use semver::Version;
 use tokio::task::{Id, JoinError, JoinSet};
 
 use super::places::Reservation;
@@ -33,6 +34,7 @@ pub(super) struct Rounds {
     /// Ends that are not written down yet.
     ends: Vec<Finished>,
     turns: Turns,
+    versions: Arc<HashMap<String, Version>>,
 }
 
 /// When the next round is.
@@ -46,6 +48,7 @@ enum Next {
 impl Rounds {
     pub(super) fn new(shop: Arc<Shop>) -> Self {
         Self {
+            versions: Arc::new(shop.registry.versions()),
             shop,
             runs: JoinSet::new(),
             open: HashMap::new(),
@@ -153,7 +156,7 @@ impl Rounds {
                 .names()
                 .map(|name| (name.to_owned(), places.of(name)))
                 .collect(),
-            versions: shop.registry.versions(),
+            versions: Arc::clone(&self.versions),
         };
         let ends = Arc::new(std::mem::take(&mut self.ends));
         let (finished, claims) = self.write(&ends, room, claiming).await;

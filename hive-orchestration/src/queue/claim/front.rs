@@ -11,8 +11,8 @@ use serde::Serialize;
 
 use super::{Candidate, Room};
 use crate::limits;
+use crate::queue::flow::Counted;
 use crate::queue::flow::uses::Uses;
-use crate::queue::flow::{Counted, Limits};
 use crate::queue::pause::Pauses;
 use crate::queue::pick::{Gate, Head, Lane, Turns};
 use crate::queue::{TaskRef, task_ref};
@@ -66,7 +66,6 @@ pub(super) fn look(
     tx: &mut Tx<'_>,
     room: &Room,
     pauses: &Pauses,
-    limits: &Limits,
     uses: &mut Uses<'_>,
     turns: &mut Turns,
 ) -> Result<Front> {
@@ -97,23 +96,23 @@ pub(super) fn look(
             });
         }
     }
-    if limits.hold_beginnings() {
+    if uses.limits().hold_beginnings() {
         for open in &open {
             let resumed = tx.query(RESUMED, &[&open.agent, &(open.most as u64), &open.refused], Ready::read)?;
             front.cut |= resumed.len() == open.most;
             let of_lanes = resumed
                 .iter()
                 .flat_map(|ready| Counted::of_lane(open.agent, &ready.task.tenant, &ready.key));
-            uses.open(tx, of_lanes.collect::<Vec<_>>())?;
+            uses.open(tx, of_lanes)?;
             for ready in resumed {
-                front.add(open, ready, uses, limits);
+                front.add(open, ready, uses);
             }
         }
     }
     let open: Vec<Open<'_>> = open.into_iter().filter(|open| open.beginnings > 0).collect();
     match tx.dialect() {
-        Dialect::Sqlite => one_by_one(tx, &open, &mut front, limits, uses, turns)?,
-        Dialect::Postgres => at_once(tx, &open, &mut front, limits, uses, turns)?,
+        Dialect::Sqlite => one_by_one(tx, &open, &mut front, uses, turns)?,
+        Dialect::Postgres => at_once(tx, &open, &mut front, uses, turns)?,
     }
     front.lanes.retain(|lane| !pauses.tenants.contains(&lane.tenant));
     Ok(front)
@@ -141,7 +140,6 @@ fn one_by_one(
     tx: &mut Tx<'_>,
     agents: &[Open<'_>],
     front: &mut Front,
-    limits: &Limits,
     uses: &mut Uses<'_>,
     turns: &mut Turns,
 ) -> Result<()> {
@@ -156,7 +154,7 @@ fn one_by_one(
             found.extend(rest.into_iter().take_while(|group| !seen.contains(group)));
         }
         front.searched(open.agent, &found, wraps, turns);
-        if limits.of_lanes() {
+        if uses.limits().of_lanes() {
             let counted = found
                 .iter()
                 .flat_map(|(tenant, key)| Counted::of_lane(open.agent, tenant, key));
@@ -181,7 +179,7 @@ fn one_by_one(
                 }
             }
             for ready in heads {
-                front.add(open, ready, uses, limits);
+                front.add(open, ready, uses);
             }
         }
     }
@@ -235,7 +233,6 @@ fn at_once(
     tx: &mut Tx<'_>,
     agents: &[Open<'_>],
     front: &mut Front,
-    limits: &Limits,
     uses: &mut Uses<'_>,
     turns: &mut Turns,
 ) -> Result<()> {
@@ -277,13 +274,13 @@ fn at_once(
             turns,
         );
     }
-    if limits.of_lanes() {
+    if uses.limits().of_lanes() {
         let counted = found.iter().flat_map(|(agent, groups)| {
             groups
                 .iter()
                 .flat_map(|(tenant, key)| Counted::of_lane(agent, tenant, key))
         });
-        uses.open(tx, counted.collect::<Vec<_>>())?;
+        uses.open(tx, counted)?;
     }
     let places: HashMap<&str, &Open<'_>> = agents.iter().map(|open| (open.agent, open)).collect();
     let mut counts: HashMap<(String, Group, i64), usize> = HashMap::new();
@@ -295,7 +292,7 @@ fn at_once(
         let count = counts.entry(lane).or_default();
         *count += 1;
         front.cut |= *count == open.beginnings;
-        front.add(open, ready, uses, limits);
+        front.add(open, ready, uses);
     }
     Ok(())
 }
@@ -380,7 +377,7 @@ impl Ready {
 
 impl Front {
     /// Takes a task in, once; those of one lane come one after another.
-    fn add(&mut self, open: &Open<'_>, ready: Ready, uses: &Uses<'_>, limits: &Limits) {
+    fn add(&mut self, open: &Open<'_>, ready: Ready, uses: &Uses<'_>) {
         let (seq, agent, tenant) = (ready.task.seq, &ready.task.agent, &ready.task.tenant);
         if self.candidates.contains_key(&seq) {
             return;
@@ -412,7 +409,7 @@ impl Front {
                     tenant: tenant.clone(),
                     key: ready.key.clone(),
                     priority: ready.priority,
-                    weights: limits.weights(agent, tenant, &ready.key),
+                    weights: uses.limits().weights(agent, tenant, &ready.key),
                     heads: [head].into(),
                 });
                 let of_lane: Rc<[usize]> = open.uses.iter().copied().chain(of_group).collect();

@@ -112,6 +112,10 @@ impl<'l> Uses<'l> {
         }
     }
 
+    pub(in crate::queue) fn limits(&self) -> &'l Limits {
+        self.limits
+    }
+
     /// Opens those of these that are limited, each once.
     pub(in crate::queue) fn open(&mut self, tx: &mut Tx<'_>, counted: impl IntoIterator<Item = Counted>) -> Result<()> {
         let mut wanted = BTreeSet::new();
