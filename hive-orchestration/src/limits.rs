@@ -92,8 +92,9 @@ pub const ROUND_SPLIT: usize = 32;
 /// Lanes, of tenants and their keys, whose ready tasks of one agent are looked at for one claim. More of them take turns.
 pub const CLAIM_LANES: usize = 64;
 
-/// Bytes of the list of version ranges that a claim passes over.
-pub const CLAIM_REFUSED_BYTES: usize = 4_096;
+/// Bytes of the list of version ranges that a claim passes over: about 1,500 ranges that a process does not have. Of an agent that has
+/// more of them waiting at the same time, what stands behind them is only found by a process that takes some.
+pub const CLAIM_REFUSED_BYTES: usize = 16_384;
 
 /// The longest time that a rate may be over: whoever counts by the month keeps accounts.
 pub const RATE_PERIOD_MAX: Duration = Duration::from_secs(31 * 24 * 3600);

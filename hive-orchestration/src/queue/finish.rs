@@ -201,9 +201,11 @@ fn release(tx: &mut Tx<'_>, queue: &Queue, lease: Lease, task: &TaskRef) -> Resu
 
 /// Ends tasks that have not ended by themselves in time.
 pub(super) fn expire(tx: &mut Tx<'_>, queue: &Queue, now: Timestamp) -> Result<()> {
+    // Of those that are late together a caller is older than what it called, and takes it along: whose turn comes first must not
+    // be left to the engine.
     let late = tx.query(
         "SELECT seq, id, root, agent, tenant, attempt, parent, correlation FROM task
-         WHERE state < 4 AND deadline IS NOT NULL AND deadline <= ?1 ORDER BY deadline LIMIT ?2",
+         WHERE state < 4 AND deadline IS NOT NULL AND deadline <= ?1 ORDER BY deadline, seq LIMIT ?2",
         &[&now, &limits::DUE_BATCH],
         super::task_ref,
     )?;

@@ -205,7 +205,8 @@ impl Turns {
         self.refused.get(agent).cloned().unwrap_or_default()
     }
 
-    /// Tasks for these versions are passed over from here on; `false` when they are already.
+    /// Tasks for these versions are passed over from here on; `false` when there is no use in looking again for now: they are
+    /// already, or the list is full and begins anew.
     pub(crate) fn refuse(&mut self, agent: &str, versions: &str) -> bool {
         let entry = format!("|{versions}|");
         let known = self.refused.entry(agent.to_owned()).or_default();
@@ -213,8 +214,10 @@ impl Turns {
             return false;
         }
         if known.len() > limits::CLAIM_REFUSED_BYTES {
-            // Most of them are gone by now; those that are not are found again.
+            // Most of them are gone by now; those that are not are found again, but not before the next claim: more of them than
+            // the list takes must not keep this one going round.
             known.clear();
+            return false;
         }
         known.push_str(&entry);
         true

@@ -215,3 +215,17 @@ proptest! {
         prop_assert!(false, "{open} tasks were never started");
     }
 }
+
+/// Whoever looks for something to claim looks again after every range that it had not known: that must come to an end.
+#[test]
+fn more_ranges_than_the_list_takes_let_a_claim_rest() {
+    let mut turns = Turns::default();
+    let mut rounds = 0_u32;
+    while turns.refuse("a", &format!("^{rounds}")) {
+        rounds += 1;
+        assert!(rounds < 100_000, "it goes round without rest");
+    }
+    assert!(rounds > 1_000, "{rounds} ranges");
+    // Those that are still there are found again.
+    assert!(turns.refuse("a", "^0") && !turns.refuse("a", "^0"));
+}
