@@ -311,7 +311,7 @@ async fn nothing_is_lost_or_done_twice() {
         workers.start();
     }
     let looked_up = Arc::clone(&book);
-    let answering = tokio::spawn(program::answer(hive.clone(), move |key| looked_up.count(key) > 0));
+    let mut answering = tokio::spawn(program::answer(hive.clone(), move |key| looked_up.count(key) > 0));
     let programs = program::sample(seed, rounds * PROGRAMS_PER_ROUND);
     let (mut ids, mut did) = (Vec::new(), [0; 3]);
     for round in 1..=rounds {
@@ -337,9 +337,16 @@ async fn nothing_is_lost_or_done_twice() {
             }
         }
     }
-    for id in &ids {
-        let task = hive.task::<u64>(*id);
-        soon(insist(|| task.result())).await;
+    let results = async {
+        for id in &ids {
+            let task = hive.task::<u64>(*id);
+            let result = tokio::time::timeout(Duration::from_secs(90), insist(|| task.result())).await;
+            assert!(result.is_ok(), "{:?}", task.status().await);
+        }
+    };
+    tokio::select! {
+        () = results => {}
+        ended = &mut answering => panic!("nobody answers any more: {ended:?}"),
     }
     answering.abort();
     drop(workers);

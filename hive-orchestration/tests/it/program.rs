@@ -423,8 +423,9 @@ pub(crate) async fn answer(hive: Hive, done: impl Fn(&str) -> bool + Send) -> Re
             };
             match told {
                 Ok(()) => {}
-                // It ended, or was decided, between the look and the word.
-                Err(error) if ["conflict", "not-found"].contains(&error.code()) || error.is_retryable() => {}
+                // It ended, or was decided, between the look and the word; or the server went away over it.
+                Err(error) if ["conflict", "not-found", "indeterminate"].contains(&error.code()) => {}
+                Err(error) if error.is_retryable() => {}
                 Err(error) => return Err(error),
             }
         }
