@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::activity::Activity;
 pub(crate) use self::blocking::{Threads, panicked};
+pub(crate) use self::drift::Recall;
 pub use self::record::{OwnDeployment, OwnReview, OwnWorkflow};
 pub use self::step::{Effect, Step};
 pub use self::wait::{Approval, Signal, Wait};

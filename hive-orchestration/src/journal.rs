@@ -29,6 +29,12 @@ pub(crate) enum Kind {
     Children,
     /// What a run says of its own record.
     Record,
+    /// Children of which the first output counts.
+    Race,
+    /// Children whose failures are values.
+    Settled,
+    /// A task that goes on by itself.
+    Spawn,
 }
 
 impl Kind {
@@ -41,6 +47,9 @@ impl Kind {
             Self::Signal => 4,
             Self::Children => 5,
             Self::Record => 6,
+            Self::Race => 14,
+            Self::Settled => 15,
+            Self::Spawn => 16,
         }
     }
 
@@ -53,6 +62,9 @@ impl Kind {
             4 => Self::Signal,
             5 => Self::Children,
             6 => Self::Record,
+            14 => Self::Race,
+            15 => Self::Settled,
+            16 => Self::Spawn,
             other => {
                 return Err(Error::new(ErrorKind::Corrupt, "a journal entry has an unknown kind").with("kind", other));
             }
@@ -66,8 +78,9 @@ impl Kind {
             Self::Transaction => "transaction",
             Self::Timer => "sleep",
             Self::Signal => "wait",
-            Self::Children => "call",
+            Self::Children | Self::Race | Self::Settled => "call",
             Self::Record => "record",
+            Self::Spawn => "spawn",
         }
     }
 }

@@ -118,7 +118,7 @@ pub use crate::task::Priority;
 /// What the methods of [`Hive`] and [`Context`] return on the way: named so that they can be stored and documented.
 pub mod builders {
     pub use crate::agent::AnyAgent;
-    pub use crate::call::Map;
+    pub use crate::call::{Map, Race, Settled};
     pub use crate::context::{OwnDeployment, OwnReview, OwnWorkflow, Step, Wait};
     pub use crate::handle::Watch;
     pub use crate::hive::{Builder, Define, Scheduling, Submit};

@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
+use hive_core::clock::Timestamp;
 use hive_errors::{ErrorKind, Failure};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::Context;
 use super::drift::Recall;
 use crate::journal::{Entry, Kind, Standing};
-use crate::queue::wait::{NewWait, Outcome, Resolved, Wanted};
+use crate::queue::wait::{NewWait, Outcome, Resolved, Until, Wanted};
 
 /// A named value of type `T` that can be sent to a waiting task.
 ///
@@ -132,9 +133,21 @@ impl Context {
     /// # Cancel safety
     /// Dropped, nobody waits for it: another sleep in the same run is another timer. Keep the future to come back to it.
     pub async fn sleep(&self, duration: Duration) -> Result<(), Failure> {
+        self.timer(Until::In(duration)).await
+    }
+
+    /// Waits until the database's clock shows at least this time, through crashes and restarts; not at all when it has passed. When it
+    /// first begins counts: another time given later under the same sleep changes nothing.
+    ///
+    /// # Cancel safety
+    /// As [`Context::sleep`].
+    pub async fn sleep_until(&self, at: Timestamp) -> Result<(), Failure> {
+        self.timer(Until::At(at)).await
+    }
+
+    async fn timer(&self, until: Until) -> Result<(), Failure> {
         let key = self.key(Kind::Timer, "timer")?;
-        self.outcome::<()>(&key, Kind::Timer, || Wanted::Timer { wait: duration })
-            .await;
+        self.outcome::<()>(&key, Kind::Timer, || Wanted::Timer { until }).await;
         Ok(())
     }
 

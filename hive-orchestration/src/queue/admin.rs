@@ -133,12 +133,16 @@ fn revive(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef) -> Result<bool> {
     }
     // What was still waited for is waited for anew, and so is a signal that did not come in time.
     tx.execute(
-        "DELETE FROM journal WHERE task = ?1 AND kind <> 5 AND (state IN (0, 3, 4) OR kind = 4 AND value IS NULL)",
+        "DELETE FROM journal WHERE task = ?1 AND kind NOT IN (5, 14, 15) AND (state IN (0, 3, 4) OR kind = 4 AND value IS NULL)",
         &[&task.seq],
     )?;
+    // Not those whose failures were taken for values, nor those that lost a race which another has won: what came of that stands.
     let unfinished = tx.query(
         "SELECT seq, id, root, agent, tenant, attempt, parent, correlation, call FROM task
-         WHERE parent = ?1 AND state > 4 AND call IS NOT NULL ORDER BY seq",
+         WHERE parent = ?1 AND state > 4 AND call IS NOT NULL AND NOT EXISTS (
+             SELECT 1 FROM journal WHERE journal.task = ?1 AND journal.key = task.call
+             AND (journal.kind = 15 AND journal.state IN (1, 2) OR journal.kind = 14 AND journal.value IS NOT NULL))
+         ORDER BY seq",
         &[&task.seq],
         |row| Ok((super::task_ref(row)?, row.get::<String>(8)?)),
     )?;

@@ -4,11 +4,12 @@ use std::collections::HashSet;
 
 use hive_bus::NewEvent;
 use hive_core::clock::Timestamp;
-use hive_core::db::{Cell, Dialect, Kind, Set, Tx};
+use hive_core::db::{self, Cell, Dialect, Set, Tx};
 use hive_core::payload::Payload;
 use hive_errors::{Error, ErrorKind, Failure, Result, RetryPolicy};
 
 use super::{Queue, TASKS, TaskRef, cancel, emit, submit, wait};
+use crate::journal::Kind;
 use crate::lease::{Lease, guard, listed, lock};
 use crate::limits;
 use crate::task::state::{AfterFailure, after_failure};
@@ -39,7 +40,7 @@ impl How {
     }
 }
 
-static OUTPUTS: Set = Set::insert("task_output", &[("task", Kind::Int), ("output", Kind::Blob)]);
+static OUTPUTS: Set = Set::insert("task_output", &[("task", db::Kind::Int), ("output", db::Kind::Blob)]);
 
 /// Writes down how these runs ended. Those that had lost their leases are passed over: what they say counts no more. Returns how
 /// many that were.
@@ -289,20 +290,26 @@ pub(super) fn tell_end(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef, state: Ta
 /// The parent hears of the end, and the next sibling starts.
 fn tell_caller(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef, succeeded: bool) -> Result<()> {
     let Some(parent) = task.parent else { return Ok(()) };
-    let call = tx.query_one("SELECT call FROM task WHERE seq = ?1", &[&task.seq], |row| {
-        row.get::<Option<String>>(0)
+    let (call, ordinal) = tx.query_one("SELECT call, ordinal FROM task WHERE seq = ?1", &[&task.seq], |row| {
+        Ok((row.get::<Option<String>>(0)?, row.get::<u64>(1)?))
     })?;
     let Some(call) = call else { return Ok(()) };
-    // The first failure wakes the caller at once; it decides what becomes of the rest.
+    // The first failure wakes the caller at once, and in a race (14) the first output; it decides what becomes of the rest. Where
+    // failures are values (15) all of them are waited for.
     let remaining = tx.query_opt(
-        "UPDATE journal SET remaining = CASE WHEN ?3 = 1 THEN remaining - 1 ELSE 0 END
-         WHERE task = ?1 AND key = ?2 AND state = 0 RETURNING remaining",
+        "UPDATE journal SET remaining = CASE WHEN kind = 5 AND ?3 = 0 OR kind = 14 AND ?3 = 1 THEN 0 ELSE remaining - 1 END
+         WHERE task = ?1 AND key = ?2 AND state = 0 RETURNING remaining, kind",
         &[&parent, &call, &i64::from(succeeded)],
-        |row| row.get::<i64>(0),
+        |row| Ok((row.get::<i64>(0)?, Kind::from_code(row.get(1)?)?)),
     )?;
     match remaining {
-        Some(..=0) => wait::resolve(tx, queue, parent, &call, None),
-        Some(1..) => submit::release_next(tx, queue, parent, &call),
+        // Which of them it was: another that succeeds a moment later is not it.
+        Some((..=0, Kind::Race)) if succeeded => {
+            let winner = Payload::encode(&ordinal, limits::PAYLOAD_BYTES)?;
+            wait::resolve(tx, queue, parent, &call, Some(&winner))
+        }
+        Some((..=0, _)) => wait::resolve(tx, queue, parent, &call, None),
+        Some((1.., _)) => submit::release_next(tx, queue, parent, &call),
         None => Ok(()),
     }
 }

@@ -69,8 +69,8 @@ fn waiting_for(db: &Snapshot<'_>, seq: i64) -> Result<Vec<WaitingFor>> {
                     question: row.get(3)?,
                     until: row.get(4)?,
                 }),
-                Kind::Children => Some(WaitingFor::Children { remaining: row.get(6)? }),
-                Kind::Step | Kind::Once | Kind::Transaction | Kind::Record => None,
+                Kind::Children | Kind::Race | Kind::Settled => Some(WaitingFor::Children { remaining: row.get(6)? }),
+                Kind::Step | Kind::Once | Kind::Transaction | Kind::Record | Kind::Spawn => None,
             })
         },
     )?;

@@ -26,7 +26,7 @@ pub(crate) struct NewWait {
 #[derive(Clone, Debug)]
 pub(crate) enum Wanted {
     Timer {
-        wait: Duration,
+        until: Until,
     },
     Signal {
         name: String,
@@ -34,6 +34,8 @@ pub(crate) enum Wanted {
         timeout: Option<Duration>,
     },
     Children {
+        /// [`Kind::Children`], [`Kind::Race`] or [`Kind::Settled`].
+        kind: Kind,
         tasks: Vec<NewTask>,
         parallel: usize,
     },
@@ -42,6 +44,14 @@ pub(crate) enum Wanted {
         kind: Kind,
         report: String,
     },
+}
+
+/// When a timer ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Until {
+    /// After so long.
+    In(Duration),
+    At(Timestamp),
 }
 
 /// An outcome that was not seen yet.
@@ -146,9 +156,11 @@ fn awaited(tx: &Tx<'_>, task: i64) -> Result<(WaitsFor, Option<String>, Option<T
             Ok(match kind {
                 _ if held => (WaitsFor::Decision, Some(key), None),
                 Kind::Timer => (WaitsFor::Timer, None, row.get(4)?),
-                Kind::Children => (WaitsFor::Child, Some(key), None),
+                Kind::Children | Kind::Race | Kind::Settled => (WaitsFor::Child, Some(key), None),
                 Kind::Signal => (WaitsFor::Signal, row.get(3)?, row.get(4)?),
-                Kind::Step | Kind::Once | Kind::Transaction | Kind::Record => (WaitsFor::Decision, Some(key), None),
+                Kind::Step | Kind::Once | Kind::Transaction | Kind::Record | Kind::Spawn => {
+                    (WaitsFor::Decision, Some(key), None)
+                }
             })
         },
     )?;
@@ -166,8 +178,12 @@ fn register(
 ) -> Result<bool> {
     let NewWait { key, what } = wait;
     match what {
-        Wanted::Timer { wait } => {
-            pend(tx, task.seq, key, Kind::Timer, now, None, Some(now + *wait), None, None)?;
+        Wanted::Timer { until } => {
+            let until = match until {
+                Until::In(wait) => now + *wait,
+                Until::At(at) => *at,
+            };
+            pend(tx, task.seq, key, Kind::Timer, now, None, Some(until), None, None)?;
             Ok(true)
         }
         Wanted::Signal {
@@ -198,9 +214,9 @@ fn register(
             }
             Ok(until.is_some())
         }
-        Wanted::Children { tasks, parallel } => {
+        Wanted::Children { kind, tasks, parallel } => {
             let count = tasks.len() as u64;
-            pend(tx, task.seq, key, Kind::Children, now, None, None, None, Some(count))?;
+            pend(tx, task.seq, key, *kind, now, None, None, None, Some(count))?;
             let child = |(ordinal, child)| {
                 let parent = Parent {
                     seq: task.seq,

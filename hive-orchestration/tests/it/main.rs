@@ -11,6 +11,7 @@ mod agents;
 mod autoscale;
 mod bad_input;
 mod chaos;
+mod children;
 #[cfg(all(feature = "postgres", unix))]
 mod cluster;
 mod crowd;
@@ -75,6 +76,13 @@ cases! {
         step_retries_and_timeouts_stay_within_the_attempt,
         an_at_most_once_step_that_failed_cleanly_may_run_again,
         a_transition_and_its_event_are_one,
+    }
+    children {
+        the_first_output_wins_and_stays_the_first,
+        a_race_that_nobody_wins_fails_with_the_first_failure,
+        failures_may_be_values_and_stand_when_the_task_comes_back,
+        what_is_spawned_goes_on_alone_and_is_there_once,
+        a_time_is_slept_until_and_not_longer_when_it_has_passed,
     }
     waiting {
         a_person_answers_and_the_question_stands_until_then,

@@ -13,7 +13,7 @@ fn timer() -> NewWait {
     NewWait {
         key: "sleep:timer#1".to_owned(),
         what: Wanted::Timer {
-            wait: std::time::Duration::ZERO,
+            until: crate::queue::wait::Until::In(std::time::Duration::ZERO),
         },
     }
 }

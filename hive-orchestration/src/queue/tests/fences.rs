@@ -7,7 +7,7 @@ use hive_errors::{ErrorKind, Failure, Result, RetryPolicy};
 
 use super::super::finish::{Finished, How};
 use super::super::record::{self, Said};
-use super::super::wait::{self, NewWait, Wanted};
+use super::super::wait::{self, NewWait, Until, Wanted};
 use super::super::{Queue, TaskRef, cancel, finish, progress};
 use super::{Bench, task};
 use crate::family;
@@ -51,7 +51,9 @@ pub(super) const VERBS: [(&str, Verb); 16] = [
     ("wait", |tx, queue, lease, task| {
         let timer = NewWait {
             key: "sleep:timer#1".to_owned(),
-            what: Wanted::Timer { wait: Duration::ZERO },
+            what: Wanted::Timer {
+                until: Until::In(Duration::ZERO),
+            },
         };
         wait::sync(tx, queue, lease, task, 0, &[timer], false).map(drop)
     }),
@@ -59,6 +61,7 @@ pub(super) const VERBS: [(&str, Verb); 16] = [
         let children = NewWait {
             key: "call:c#1".to_owned(),
             what: Wanted::Children {
+                kind: Kind::Children,
                 tasks: vec![super::task()],
                 parallel: 1,
             },
@@ -69,7 +72,7 @@ pub(super) const VERBS: [(&str, Verb); 16] = [
         wait::sync(tx, queue, lease, task, 0, &[], true).map(drop)
     }),
     ("cancel the rest", |tx, queue, lease, _| {
-        cancel::siblings(tx, queue, lease, "call:rest#1")
+        cancel::siblings(tx, queue, lease, "call:rest#1", "another failed")
     }),
     ("complete", |tx, queue, lease, task| {
         finish(tx, queue, lease, task, How::output(task, value())?)
@@ -139,6 +142,7 @@ pub(super) fn prepare(tx: &mut Tx<'_>, queue: &Queue, lease: Lease, parent: &Tas
     let rest = NewWait {
         key: "call:rest#1".to_owned(),
         what: Wanted::Children {
+            kind: Kind::Children,
             tasks: vec![task()],
             parallel: 1,
         },

@@ -7,7 +7,7 @@ use hive_core::db::Tx;
 use hive_errors::ErrorKind;
 
 use super::super::super::super::submit::NewTask;
-use super::super::super::super::wait::{self, NewWait, Wanted};
+use super::super::super::super::wait::{self, NewWait, Until, Wanted};
 use super::super::super::super::{Queue, cancel};
 use super::super::ideal::{CHILDREN, Entry, HELD, SIGNAL, TIMER};
 use super::super::op::{Pick, Wait};
@@ -69,7 +69,7 @@ impl World {
     fn wanted(&self, queue: &Queue, key: &str, wait: &Wait) -> NewWait {
         let what = match wait {
             Wait::Timer(delay) => Wanted::Timer {
-                wait: Duration::from_secs(*delay),
+                until: Until::In(Duration::from_secs(*delay)),
             },
             Wait::Signal { name, timeout } => Wanted::Signal {
                 name: format!("s{name}"),
@@ -77,6 +77,7 @@ impl World {
                 timeout: timeout.map(Duration::from_secs),
             },
             Wait::Children { agents, parallel } => Wanted::Children {
+                kind: Kind::Children,
                 tasks: (agents.iter())
                     .map(|number| NewTask::new(queue.ids.next(), agent(*number), "tenant-0", payload(0)))
                     .collect(),
@@ -166,7 +167,7 @@ impl World {
             return Ok(());
         };
         let (queue, call) = (self.processes[0].queue.clone(), format!("call:k#{number}"));
-        let cancelled = alone(tx, |tx| cancel::siblings(tx, &queue, lease, &call));
+        let cancelled = alone(tx, |tx| cancel::siblings(tx, &queue, lease, &call, "another failed"));
         let should = self.holds(lease).then_some(()).ok_or(ErrorKind::LeaseLost);
         same("siblings", cancelled.map_err(|error| error.kind()), should)?;
         if should.is_ok() {

@@ -20,6 +20,7 @@ pub(super) fn all() -> Vec<Scene> {
             "a task comes back with those below it that have no output",
             comes_back_with,
         ),
+        Scene::new("a failure that was taken for a value stands", value_stands),
         Scene::new("what goes on is not let be forgotten", remembered),
         Scene::new("a child is kept while its caller goes on", kept),
     ]
@@ -58,7 +59,7 @@ fn below(stage: &mut Stage<'_, '_>) -> Result<()> {
         &[&parent.seq, &stage.queue.epoch()],
     )?;
     let (queue, lease) = (stage.queue.clone(), stage.lease(&parent));
-    cancel::siblings(stage.tx, &queue, lease, "c")?;
+    cancel::siblings(stage.tx, &queue, lease, "c", "another failed")?;
     stays(stage, &[(2, parent)])?;
     stays(stage, &live)?;
     stays(stage, &ended)
@@ -153,6 +154,18 @@ fn comes_back_with(stage: &mut Stage<'_, '_>) -> Result<()> {
     stage.check("what remains", remaining, Some(2));
     let kept = stage.number("SELECT count(*) FROM journal WHERE kind = 0", &[])?;
     stage.check("steps that are remembered", kept, Some(2));
+    Ok(())
+}
+
+fn value_stands(stage: &mut Stage<'_, '_>) -> Result<()> {
+    for (state, comes) in [(0, 1), (1, 5), (2, 5)] {
+        let parent = stage.task(7)?;
+        stage.entry(parent.seq, "c", 15, state)?;
+        let child = stage.child(parent.seq, 0, 5)?;
+        let queue = stage.queue.clone();
+        admin::redrive(stage.tx, &queue, parent.id)?;
+        stays(stage, &[(comes, child)])?;
+    }
     Ok(())
 }
 
