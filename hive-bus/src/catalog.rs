@@ -65,12 +65,12 @@ pub use self::system::{
     SystemDegraded, SystemFlagChanged, SystemRecovered, SystemScaled, SystemStarted, SystemStopped, SystemStopping,
 };
 pub use self::task::{
-    TaskCancelled, TaskDead, TaskFailed, TaskProgress, TaskRecovered, TaskRedriven, TaskResumed, TaskRetrying,
-    TaskStarted, TaskStepCompleted, TaskSubmitted, TaskSucceeded, TaskWaiting, WaitsFor,
+    TaskAnswered, TaskAsked, TaskCancelled, TaskDead, TaskFailed, TaskProgress, TaskRecovered, TaskRedriven,
+    TaskResumed, TaskRetrying, TaskStarted, TaskStepCompleted, TaskSubmitted, TaskSucceeded, TaskWaiting, WaitsFor,
 };
 pub use self::workflow::{
-    StageEnd, WorkflowAnswered, WorkflowAsked, WorkflowCancelled, WorkflowFailed, WorkflowPlanned, WorkflowStageEnded,
-    WorkflowStageStarted, WorkflowStarted, WorkflowSucceeded,
+    StageEnd, WorkflowCancelled, WorkflowFailed, WorkflowPlanned, WorkflowStageEnded, WorkflowStageStarted,
+    WorkflowStarted, WorkflowSucceeded,
 };
 pub use crate::message::MessageSent;
 use crate::schema::{EventType, TopicRegistry};
@@ -91,6 +91,8 @@ fn built_in() -> Vec<EventType> {
         TaskProgress,
         TaskStepCompleted,
         TaskWaiting,
+        TaskAsked,
+        TaskAnswered,
         TaskResumed,
         TaskFailed,
         TaskRetrying,
@@ -107,8 +109,6 @@ fn built_in() -> Vec<EventType> {
         WorkflowPlanned,
         WorkflowStageStarted,
         WorkflowStageEnded,
-        WorkflowAsked,
-        WorkflowAnswered,
         WorkflowSucceeded,
         WorkflowFailed,
         WorkflowCancelled,

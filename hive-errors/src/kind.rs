@@ -63,6 +63,8 @@ kinds! {
     NotFound "not-found" TERMINAL "check the id; finished work is removed when its retention ends";
     /// The request contradicts what is already recorded.
     Conflict "conflict" TERMINAL "read the current state and decide again";
+    /// Whoever asks may not do this; nothing was changed.
+    Forbidden "forbidden" TERMINAL "let somebody do it who may";
     /// A value is larger than its limit.
     PayloadTooLarge "payload-too-large" TERMINAL "store the data elsewhere and pass a reference to it";
     /// A count has reached its limit.

@@ -24,7 +24,7 @@ pub(crate) use self::blocking::{Threads, panicked};
 pub(crate) use self::drift::Recall;
 pub use self::record::{OwnDeployment, OwnReview, OwnWorkflow};
 pub use self::step::{Effect, Step};
-pub use self::wait::{Approval, Signal, Wait};
+pub use self::wait::{Answered, Approval, Signal, Wait};
 use crate::journal::{self, Journal, Kind, Record};
 use crate::lease::Lease;
 use crate::limits;

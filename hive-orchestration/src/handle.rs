@@ -94,16 +94,37 @@ impl<T> TaskHandle<T> {
     /// [`SIGNALS_KEPT`](crate::limits::SIGNALS_KEPT) of them.
     ///
     /// # Errors
-    /// `conflict` when the task has ended; `invalid-input` for a name that is not valid; `payload-too-large`;
-    /// `limit-reached` when the task has left too many signals unread.
+    /// `conflict` when the task has ended; `invalid-input` for a name that is not valid, or for none of a question's choices;
+    /// `forbidden` when the task asks certain people; `payload-too-large`; `limit-reached` when the task has left too many signals unread.
     ///
     /// # Cancel safety
     /// Dropped, the signal may be sent or not.
     pub async fn signal<S: Serialize>(&self, signal: &Signal<S>, value: &S) -> Result<()> {
+        self.send(signal, value, None).await
+    }
+
+    /// Answers a task's question in somebody's name, which is on record with the answer; otherwise as [`TaskHandle::signal`]. The first
+    /// answer wins.
+    ///
+    /// Hive takes the name for true: whoever calls this has found out who it is.
+    ///
+    /// # Errors
+    /// `forbidden` when the question is put to others; `invalid-input` when it has choices and the value is none of them, or for a name
+    /// that is not valid; otherwise as [`TaskHandle::signal`].
+    ///
+    /// # Cancel safety
+    /// Dropped, the answer may be given or not.
+    pub async fn answer<S: Serialize>(&self, signal: &Signal<S>, by: &str, value: &S) -> Result<()> {
+        check_name("by", by)?;
+        self.send(signal, value, Some(by.to_owned())).await
+    }
+
+    async fn send<S: Serialize>(&self, signal: &Signal<S>, value: &S, by: Option<String>) -> Result<()> {
         check_name("signal", signal.name())?;
         let value = Payload::encode(value, limits::PAYLOAD_BYTES)?;
         let (id, queue, name) = (self.id, self.shop.queue.clone(), signal.name().to_owned());
-        self.tell(move |tx| wait::signal(tx, &queue, id, &name, &value)).await
+        self.tell(move |tx| wait::signal(tx, &queue, id, &name, &value, by.as_deref()))
+            .await
     }
 
     /// Decides on a step that is held: its outcome is not known, or its record no longer fits the code. The step's name

@@ -34,12 +34,13 @@ use crate::context::Threads;
 use crate::flow::{Limit, Limited, Subject};
 use crate::handle::TaskHandle;
 use crate::limits;
-use crate::queue::{self, Queue, admin, flow, pause, read, recover};
+use crate::queue::{self, Queue, admin, flow, pause, people, read, recover};
 use crate::registry::{self, Listing, Meters, Presence, Registry, Statistics};
 use crate::router::{Directory, Request, Router, Strategy};
 use crate::settings::Settings;
 use crate::tables;
 use crate::task::query::{TaskPage, TaskQuery};
+use crate::task::question::{InterruptionPage, InterruptionQuery};
 use crate::task::{Scope, TaskState};
 use crate::telemetry::Telemetry;
 use crate::worker::{self, Places, Shop};
@@ -375,6 +376,12 @@ impl Hive {
     /// `not-found` when there is no such [parent](TaskQuery::parent).
     pub async fn tasks(&self, query: TaskQuery) -> Result<TaskPage> {
         self.inner.shop.db.read(move |db| admin::list(db, &query)).await
+    }
+
+    /// Lists what people are waited for, those first that have waited longest, a page at a time: questions without an answer, and steps
+    /// on which somebody must decide.
+    pub async fn interruptions(&self, query: InterruptionQuery) -> Result<InterruptionPage> {
+        self.inner.shop.db.read(move |db| people::list(db, &query)).await
     }
 
     /// Cancels the tasks that are asked for, those that have not ended, and everything below them; how many of them. Tasks that are

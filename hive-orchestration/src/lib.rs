@@ -119,6 +119,7 @@ pub use crate::task::Priority;
 pub mod builders {
     pub use crate::agent::AnyAgent;
     pub use crate::call::{Map, Race, Settled};
+    pub use crate::context::Answered;
     pub use crate::context::{OwnDeployment, OwnReview, OwnWorkflow, Step, Wait};
     pub use crate::handle::Watch;
     pub use crate::hive::{Builder, Define, Scheduling, Submit};

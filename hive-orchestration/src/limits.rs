@@ -96,6 +96,18 @@ pub const CLAIM_LANES: usize = 64;
 /// more of them waiting at the same time, what stands behind them is only found by a process that takes some.
 pub const CLAIM_REFUSED_BYTES: usize = 16_384;
 
+/// Choices of a question, and names of those who may answer it: people read them.
+pub const QUESTION_CHOICES: usize = 100;
+
+/// Bytes of a question's text, of its choices, and of the names: it stands in lists and in events.
+pub const QUESTION_BYTES: usize = 8 * 1024;
+
+/// Bytes that an answer takes beside its value: a name, a time and the words around them.
+pub const ANSWER_BYTES: usize = 4 * NAME_BYTES + 256;
+
+/// Interruptions on one page.
+pub const INTERRUPTIONS_PAGE: usize = 200;
+
 /// The longest time that a rate may be over: whoever counts by the month keeps accounts.
 pub const RATE_PERIOD_MAX: Duration = Duration::from_secs(31 * 24 * 3600);
 
@@ -180,7 +192,7 @@ pub const BEAT: Duration = Duration::from_millis(750);
 
 /// For how long a process may be silent before others take back what it held: several beats, so that one that is only slow
 /// keeps its own; short, because whoever waits for the work waits for this first.
-pub const SILENCE: Duration = Duration::from_secs(4);
+pub const SILENCE: Duration = Duration::from_millis(3_500);
 
 /// Runs of ended processes that are taken back in one transaction; those that come first may begin while others are taken back.
 pub const RECOVER_BATCH: usize = 1_000;

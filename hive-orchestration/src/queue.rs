@@ -21,6 +21,7 @@ mod emit;
 pub(crate) mod finish;
 pub(crate) mod flow;
 pub(crate) mod pause;
+pub(crate) mod people;
 pub(crate) mod pick;
 pub(crate) mod read;
 pub(crate) mod record;

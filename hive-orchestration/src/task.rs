@@ -1,6 +1,7 @@
 //! Tasks as their users see them: state, status, priority.
 
 pub mod query;
+pub mod question;
 pub(crate) mod state;
 
 use hive_core::clock::Timestamp;
@@ -10,6 +11,7 @@ use hive_errors::{Error, ErrorKind, Failure, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use self::question::Question;
 use crate::limits;
 
 /// Where a task stands.
@@ -156,7 +158,7 @@ pub enum WaitingFor {
         /// The signal's name.
         name: String,
         /// The question put to whoever answers, if any.
-        question: Option<String>,
+        question: Option<Question>,
         /// When waiting ends with a failure, if ever.
         #[schemars(with = "Option<String>")]
         until: Option<Timestamp>,

@@ -70,7 +70,7 @@ async fn follow(task: &TaskHandle<Tag>, answer: Answer) -> Result<Option<Tag>> {
             if let WaitingFor::Signal { name, question, .. } = wait
                 && name == RELEASE.name()
             {
-                return question.clone();
+                return question.as_ref().map(|question| question.text.clone());
             }
             None
         });
@@ -83,11 +83,11 @@ async fn follow(task: &TaskHandle<Tag>, answer: Answer) -> Result<Option<Tag>> {
         if status.state == TaskState::Waiting
             && let Some(question) = question
         {
-            let Some(approval) = answer.to(&question) else {
+            let Some((by, approval)) = answer.to(&question) else {
                 println!("nobody is there to answer: {question}");
                 return Ok(None);
             };
-            task.signal(&RELEASE, &approval).await?;
+            task.answer(&RELEASE, by, &approval).await?;
         }
     }
     task.result().await.map(Some)
@@ -114,10 +114,10 @@ impl Answer {
     }
 
     /// `None` when nobody is there to answer.
-    fn to(self, question: &str) -> Option<Approval> {
+    fn to(self, question: &str) -> Option<(&'static str, Approval)> {
         match self {
-            Self::Yes => Some(Approval::yes("--yes")),
-            Self::No => Some(Approval::no("--no", "not today")),
+            Self::Yes => Some(("--yes", Approval::yes())),
+            Self::No => Some(("--no", Approval::no("not today"))),
             Self::Ask if !std::io::stdin().is_terminal() => None,
             Self::Ask => {
                 print!("{question} [y/N] ");
@@ -127,10 +127,11 @@ impl Answer {
                 if std::io::stdin().read_line(&mut line).ok()? == 0 {
                     return None;
                 }
-                Some(match line.trim() {
-                    "y" | "yes" => Approval::yes("the terminal"),
-                    other => Approval::no("the terminal", other),
-                })
+                let approval = match line.trim() {
+                    "y" | "yes" => Approval::yes(),
+                    other => Approval::no(other),
+                };
+                Some(("the terminal", approval))
             }
         }
     }

@@ -98,15 +98,16 @@ impl Agent for Releaser {
 
         // A person, perhaps days later.
         let question = format!("ship {}?", release.version);
-        let answer = cx.wait(RELEASE).ask(question).timeout(DAYS_3).await?;
-        if !answer.approved {
+        let answer = cx.wait(RELEASE).ask(question).timeout(DAYS_3).answered().await?;
+        let by = answer.by.unwrap_or_else(|| "somebody".into());
+        if !answer.value.approved {
             return Err(Failure::terminal("the release was refused")
-                .with("by", answer.by)
-                .with("comment", answer.comment));
+                .with("by", by)
+                .with("comment", answer.value.comment));
         }
 
         // Exactly once: the row and the journal's entry are one commit.
-        let (version, by) = (release.version.clone(), answer.by);
+        let version = release.version.clone();
         cx.transaction("record", move |tx| record(tx, &version, &by)).await?;
         cx.progress(3, 4, "recorded").await?;
 

@@ -171,6 +171,57 @@ typed_event!(
     }
 );
 
+/// A task puts a question to people and waits for the answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TaskAsked {
+    /// The task.
+    pub task: TaskId,
+    /// The agent whose task it is.
+    pub agent: String,
+    /// The signal that carries the answer.
+    pub signal: String,
+    /// The question.
+    pub question: String,
+}
+
+typed_event!(
+    TaskAsked,
+    "task.asked",
+    agent,
+    Self {
+        task: example_task(1),
+        agent: "release".into(),
+        signal: "ship".into(),
+        question: "ship it?".into()
+    }
+);
+
+/// A task's question was answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TaskAnswered {
+    /// The task.
+    pub task: TaskId,
+    /// The agent whose task it is.
+    pub agent: String,
+    /// The signal that carried the answer.
+    pub signal: String,
+    /// Who answered, where that was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
+typed_event!(
+    TaskAnswered,
+    "task.answered",
+    agent,
+    Self {
+        task: example_task(1),
+        agent: "release".into(),
+        signal: "ship".into(),
+        by: Some("ada".into())
+    }
+);
+
 /// What a task waited for has come; it is queued again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TaskResumed {

@@ -117,60 +117,6 @@ typed_event!(
     }
 );
 
-/// A run waits for a person's answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct WorkflowAsked {
-    /// The root task of its run.
-    pub task: TaskId,
-    /// The workflow's name.
-    pub workflow: String,
-    /// The name of what is asked for, such as `release`.
-    pub approval: String,
-    /// The question.
-    pub question: String,
-}
-
-typed_event!(
-    WorkflowAsked,
-    "workflow.asked",
-    workflow,
-    Self {
-        task: example_task(1),
-        workflow: "release".into(),
-        approval: "release".into(),
-        question: "ship it?".into()
-    }
-);
-
-/// A person answered.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct WorkflowAnswered {
-    /// The root task of its run.
-    pub task: TaskId,
-    /// The workflow's name.
-    pub workflow: String,
-    /// The name of what was asked for.
-    pub approval: String,
-    /// Whether the answer lets the run go on.
-    pub approved: bool,
-    /// Who answered.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub by: Option<String>,
-}
-
-typed_event!(
-    WorkflowAnswered,
-    "workflow.answered",
-    workflow,
-    Self {
-        task: example_task(1),
-        workflow: "release".into(),
-        approval: "release".into(),
-        approved: true,
-        by: Some("ada".into())
-    }
-);
-
 /// A run reached its end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkflowSucceeded {

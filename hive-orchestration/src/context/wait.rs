@@ -16,6 +16,7 @@ use super::Context;
 use super::drift::Recall;
 use crate::journal::{Entry, Kind, Standing};
 use crate::queue::wait::{NewWait, Outcome, Resolved, Until, Wanted};
+use crate::task::question::{Answer, Question};
 
 /// A named value of type `T` that can be sent to a waiting task.
 ///
@@ -58,7 +59,8 @@ impl<T> std::fmt::Debug for Signal<T> {
     }
 }
 
-/// A person's answer to a question: the value of a `Signal<Approval>`.
+/// A person's yes or no to a question: the value of a `Signal<Approval>`. Whose it is stands beside it, in
+/// [`Answer::by`](crate::task::question::Answer::by).
 ///
 /// ```
 /// # use hive_orchestration::{Approval, Signal};
@@ -68,8 +70,6 @@ impl<T> std::fmt::Debug for Signal<T> {
 pub struct Approval {
     /// Whether the answer is yes.
     pub approved: bool,
-    /// Who answered.
-    pub by: String,
     /// What they said.
     #[serde(default)]
     pub comment: String,
@@ -82,19 +82,17 @@ impl Approval {
     }
 
     /// A yes.
-    pub fn yes(by: impl Into<String>) -> Self {
+    pub fn yes() -> Self {
         Self {
             approved: true,
-            by: by.into(),
             comment: String::new(),
         }
     }
 
-    /// A no.
-    pub fn no(by: impl Into<String>, comment: impl Into<String>) -> Self {
+    /// A no, for this reason.
+    pub fn no(comment: impl Into<String>) -> Self {
         Self {
             approved: false,
-            by: by.into(),
             comment: comment.into(),
         }
     }
@@ -105,8 +103,10 @@ impl Approval {
 pub struct Wait<'a, T> {
     cx: &'a Context,
     signal: Signal<T>,
-    question: Option<String>,
+    question: Option<Question>,
     timeout: Option<Duration>,
+    /// Why the choices are none.
+    unfit: Option<serde_json::Error>,
 }
 
 impl Context {
@@ -124,6 +124,7 @@ impl Context {
             signal,
             question: None,
             timeout: None,
+            unfit: None,
         }
     }
 
@@ -199,11 +200,41 @@ impl Context {
     }
 }
 
-impl<T> Wait<'_, T> {
-    /// Puts a question to whoever may answer; it stands in the task's status until the answer comes.
+impl<'a, T> Wait<'a, T> {
+    /// Puts a question to people. It stands in the task's status, and among the [interruptions](crate::Hive::interruptions), until the
+    /// answer comes ([`TaskHandle::answer`](crate::TaskHandle::answer)).
     pub fn ask(mut self, question: impl Into<String>) -> Self {
-        self.question = Some(question.into());
+        self.question.get_or_insert_default().text = question.into();
         self
+    }
+
+    /// Lets the answer be one of these; another is refused where it is given. Any unless set, at most
+    /// [`QUESTION_CHOICES`](crate::limits::QUESTION_CHOICES).
+    ///
+    /// # Failures
+    /// At the wait: terminal, when a choice cannot be written as JSON.
+    pub fn choices(mut self, choices: impl IntoIterator<Item = T>) -> Self
+    where
+        T: Serialize,
+    {
+        let choices = choices.into_iter().map(|choice| serde_json::to_value(choice));
+        match choices.collect::<Result<_, _>>() {
+            Ok(choices) => self.question.get_or_insert_default().choices = choices,
+            Err(error) => self.unfit = Some(error),
+        }
+        self
+    }
+
+    /// Lets only these people answer, by the names that [`TaskHandle::answer`](crate::TaskHandle::answer) is given; from others, and
+    /// from a plain signal, the answer is refused. Anybody unless set. Whether they are who they say is for whoever lets them in.
+    pub fn may_answer<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        self.question.get_or_insert_default().may_answer = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Returns who answered, and when, beside the answer.
+    pub fn answered(self) -> Answered<'a, T> {
+        Answered(self)
     }
 
     /// Fails, of kind `timeout`, when no signal came within this time. Without it the task waits until it is answered
@@ -219,13 +250,35 @@ impl<'a, T: DeserializeOwned + Send + 'a> IntoFuture for Wait<'a, T> {
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
 
     fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move { Ok(self.answered().await?.value) })
+    }
+}
+
+/// A wait about to begin, for a value and whoever sent it; await it. Made by [`Wait::answered`].
+#[must_use = "a wait begins when it is awaited"]
+#[derive(Debug)]
+pub struct Answered<'a, T>(Wait<'a, T>);
+
+impl<'a, T: DeserializeOwned + Send + 'a> IntoFuture for Answered<'a, T> {
+    type Output = Result<Answer<T>, Failure>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
+
+    fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let Self {
+            let Wait {
                 cx,
                 signal,
                 question,
                 timeout,
-            } = self;
+                unfit,
+            } = self.0;
+            if let Some(error) = unfit {
+                return Err(Failure::terminal("a choice cannot be written as JSON")
+                    .with_kind(ErrorKind::InvalidInput)
+                    .with("signal", signal.name())
+                    .with("error", error));
+            }
+            question.as_ref().map_or(Ok(()), Question::check)?;
             let mut claim = Claim {
                 cx,
                 key: Some(cx.key(Kind::Signal, signal.name())?),
@@ -235,9 +288,9 @@ impl<'a, T: DeserializeOwned + Send + 'a> IntoFuture for Wait<'a, T> {
                 question: question.clone(),
                 timeout,
             };
-            let value = cx.outcome::<T>(claim.key(), Kind::Signal, wanted).await;
+            let answer = cx.outcome::<Answer<T>>(claim.key(), Kind::Signal, wanted).await;
             claim.key = None;
-            value.ok_or_else(|| {
+            answer.ok_or_else(|| {
                 Failure::terminal("nobody answered in time")
                     .with_kind(ErrorKind::Timeout)
                     .with("signal", signal.name())

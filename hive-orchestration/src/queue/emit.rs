@@ -1,8 +1,8 @@
 //! The events of a task's life, in the transaction that changes it.
 
 use hive_bus::catalog::{
-    TaskCancelled, TaskDead, TaskFailed, TaskProgress, TaskRecovered, TaskRedriven, TaskResumed, TaskRetrying,
-    TaskStarted, TaskSubmitted, TaskSucceeded, TaskWaiting, WaitsFor,
+    TaskAnswered, TaskAsked, TaskCancelled, TaskDead, TaskFailed, TaskProgress, TaskRecovered, TaskRedriven,
+    TaskResumed, TaskRetrying, TaskStarted, TaskSubmitted, TaskSucceeded, TaskWaiting, WaitsFor,
 };
 use hive_bus::limits::BATCH_MAX;
 use hive_bus::{NewEvent, TypedEvent};
@@ -83,6 +83,26 @@ pub(super) fn waiting(
         on,
         name,
         until,
+    };
+    emit(tx, queue, task, &data)
+}
+
+pub(super) fn asked(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef, signal: &str, question: &str) -> Result<()> {
+    let data = TaskAsked {
+        task: task.id,
+        agent: task.agent.clone(),
+        signal: signal.to_owned(),
+        question: question.to_owned(),
+    };
+    emit(tx, queue, task, &data)
+}
+
+pub(super) fn answered(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef, signal: &str, by: Option<String>) -> Result<()> {
+    let data = TaskAnswered {
+        task: task.id,
+        agent: task.agent.clone(),
+        signal: signal.to_owned(),
+        by,
     };
     emit(tx, queue, task, &data)
 }

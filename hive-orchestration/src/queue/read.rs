@@ -66,7 +66,7 @@ fn waiting_for(db: &Snapshot<'_>, seq: i64) -> Result<Vec<WaitingFor>> {
                 Kind::Timer => Some(WaitingFor::Timer { until: row.get(4)? }),
                 Kind::Signal => Some(WaitingFor::Signal {
                     name: row.get(5)?,
-                    question: row.get(3)?,
+                    question: parse(row.get(3)?)?,
                     until: row.get(4)?,
                 }),
                 Kind::Children | Kind::Race | Kind::Settled => Some(WaitingFor::Children { remaining: row.get(6)? }),
@@ -201,10 +201,11 @@ pub(crate) fn counts(db: &Snapshot<'_>, root: Option<TaskId>) -> Result<Vec<(Tas
     }
 }
 
-fn parse<T: serde::de::DeserializeOwned>(text: Option<String>) -> Result<Option<T>> {
-    text.map(|text| {
-        serde_json::from_str(&text)
-            .map_err(|e| Error::new(ErrorKind::Corrupt, "a task's record cannot be read").with_source(e))
-    })
-    .transpose()
+pub(super) fn parse<T: serde::de::DeserializeOwned>(text: Option<String>) -> Result<Option<T>> {
+    text.map(|text| parsed(&text)).transpose()
+}
+
+pub(super) fn parsed<T: serde::de::DeserializeOwned>(text: &str) -> Result<T> {
+    serde_json::from_str(text)
+        .map_err(|e| Error::new(ErrorKind::Corrupt, "a task's record cannot be read").with_source(e))
 }

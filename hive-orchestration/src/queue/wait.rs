@@ -10,11 +10,12 @@ use hive_core::payload::Payload;
 use hive_errors::{Error, ErrorKind, Result};
 
 use super::submit::{NewTask, Parent, submit_children};
-use super::{Queue, RUNS, TaskRef, emit};
+use super::{Queue, RUNS, TaskRef, emit, read};
 use crate::journal::Kind;
 use crate::lease::{Lease, guard, lock};
 use crate::limits;
 use crate::task::TaskState;
+use crate::task::question::{Answer, Question};
 
 /// Something that a run begins to wait for, under the key by which it asks for the outcome.
 #[derive(Clone, Debug)]
@@ -30,7 +31,7 @@ pub(crate) enum Wanted {
     },
     Signal {
         name: String,
-        question: Option<String>,
+        question: Option<Question>,
         timeout: Option<Duration>,
     },
     Children {
@@ -192,25 +193,47 @@ fn register(
             timeout,
         } => {
             let until = timeout.map(|timeout| now + timeout);
+            let note = question
+                .as_ref()
+                .map(|question| {
+                    serde_json::to_string(question).map_err(|e| {
+                        Error::new(ErrorKind::Internal, "a question could not be written down").with_source(e)
+                    })
+                })
+                .transpose()?;
+            if let Some(question) = question {
+                emit::asked(tx, queue, task, name, &question.text)?;
+            }
             pend(
                 tx,
                 task.seq,
                 key,
                 Kind::Signal,
                 now,
-                question.as_deref(),
+                note.as_deref(),
                 until,
                 Some(name),
                 None,
             )?;
-            // It may have come before anybody waited for it.
-            let early = tx.query_opt(
-                "DELETE FROM inbox WHERE seq = (SELECT min(seq) FROM inbox WHERE task = ?1 AND name = ?2) RETURNING value",
+            // It may have come before anybody waited for it. What does not answer the question is kept for another wait.
+            let early = tx.query(
+                "SELECT seq, value FROM inbox WHERE task = ?1 AND name = ?2 ORDER BY seq",
                 &[&task.seq, &name],
-                |row| row.get::<Payload>(0),
+                |row| Ok((row.get::<i64>(0)?, row.get::<Payload>(1)?)),
             )?;
-            if let Some(value) = early {
-                resolve(tx, queue, task.seq, key, Some(&value))?;
+            for (seq, kept) in early {
+                let answer: Answer<Payload> = kept.decode()?;
+                let admitted = question
+                    .as_ref()
+                    .is_none_or(|question| question.admits(&answer.value, answer.by.as_deref()).is_ok());
+                if admitted {
+                    tx.execute("DELETE FROM inbox WHERE seq = ?1", &[&seq])?;
+                    resolve(tx, queue, task.seq, key, Some(&kept))?;
+                    if question.is_some() {
+                        emit::answered(tx, queue, task, name, answer.by)?;
+                    }
+                    break;
+                }
             }
             Ok(until.is_some())
         }
@@ -326,16 +349,38 @@ pub(super) fn fire_timers(tx: &mut Tx<'_>, queue: &Queue, now: Timestamp) -> Res
     Ok(())
 }
 
-/// Sends a named value to a task: to the oldest wait for that name, or into the inbox until somebody waits for it.
-pub(crate) fn signal(tx: &mut Tx<'_>, queue: &Queue, id: TaskId, name: &str, value: &Payload) -> Result<()> {
+/// Sends a named value to a task: to the oldest wait for that name, or into the inbox until somebody waits for it. A question says
+/// which values are an answer, and by whom.
+pub(crate) fn signal(
+    tx: &mut Tx<'_>,
+    queue: &Queue,
+    id: TaskId,
+    name: &str,
+    value: &Payload,
+    by: Option<&str>,
+) -> Result<()> {
     let task = live(tx, id)?;
     let waiting = tx.query_opt(
-        "SELECT key FROM journal WHERE task = ?1 AND state = 0 AND signal = ?2 ORDER BY at, length(key), key LIMIT 1",
+        "SELECT key, note FROM journal WHERE task = ?1 AND key = (
+             SELECT key FROM journal WHERE task = ?1 AND state = 0 AND signal = ?2 ORDER BY at, length(key), key LIMIT 1)",
         &[&task, &name],
-        |row| row.get::<String>(0),
+        |row| Ok((row.get::<String>(0)?, read::parse::<Question>(row.get(1)?)?)),
     )?;
+    let kept = Answer::kept(value, by, tx.now()?)?;
     match waiting {
-        Some(key) => resolve(tx, queue, task, &key, Some(value)),
+        Some((key, Some(question))) => {
+            question
+                .admits(value, by)
+                .map_err(|error| error.with("task", id).with("signal", name))?;
+            let task = tx.query_one(
+                "SELECT seq, id, root, agent, tenant, attempt, parent, correlation FROM task WHERE seq = ?1",
+                &[&task],
+                super::task_ref,
+            )?;
+            resolve(tx, queue, task.seq, &key, Some(&kept))?;
+            emit::answered(tx, queue, &task, name, by.map(str::to_owned))
+        }
+        Some((key, None)) => resolve(tx, queue, task, &key, Some(&kept)),
         None => {
             let unread = tx.query_one("SELECT count(*) FROM inbox WHERE task = ?1", &[&task], |row| {
                 row.get::<u64>(0)
@@ -352,7 +397,7 @@ pub(crate) fn signal(tx: &mut Tx<'_>, queue: &Queue, id: TaskId, name: &str, val
             let now = tx.now()?;
             tx.execute(
                 "INSERT INTO inbox (task, name, value, at) VALUES (?1, ?2, ?3, ?4)",
-                &[&task, &name, value, &now],
+                &[&task, &name, &kept, &now],
             )?;
             Ok(())
         }
@@ -362,18 +407,22 @@ pub(crate) fn signal(tx: &mut Tx<'_>, queue: &Queue, id: TaskId, name: &str, val
 /// Settles a step that is held for a person: with a value, or without one to let it run.
 pub(crate) fn decide(tx: &mut Tx<'_>, queue: &Queue, id: TaskId, key: &str, value: Option<&Payload>) -> Result<()> {
     let task = live(tx, id)?;
-    tx.query_opt(
-        "SELECT 1 FROM journal WHERE task = ?1 AND key = ?2 AND state = 3",
+    let kind = tx.query_opt(
+        "SELECT kind FROM journal WHERE task = ?1 AND key = ?2 AND state = 3",
         &[&task, &key],
-        |_| Ok(()),
-    )?
-    .ok_or_else(|| {
+        |row| Kind::from_code(row.get(0)?),
+    )?;
+    let kind = kind.ok_or_else(|| {
         Error::new(ErrorKind::NotFound, "the task holds no such step for a decision")
             .with("task", id)
             .with("step", key)
             .with_hint("take the step's name from the task's status, under waiting_for")
     })?;
     match value {
+        Some(value) if kind == Kind::Signal => {
+            let kept = Answer::kept(value, None, tx.now()?)?;
+            resolve(tx, queue, task, key, Some(&kept))
+        }
         Some(value) => resolve(tx, queue, task, key, Some(value)),
         None => {
             tx.execute(

@@ -39,7 +39,7 @@ pub(super) async fn a_signal_goes_to_the_wait_that_somebody_looks_at(home: Home)
     let [WaitingFor::Signal { question, .. }] = &status.waiting_for[..] else {
         panic!("{status:?}")
     };
-    assert_eq!(question.as_deref(), Some("how much?"));
+    assert_eq!(question.as_ref().map(|asked| asked.text.as_str()), Some("how much?"));
     task.signal(&PRICE, &7).await.unwrap();
     let answer = soon(task.result()).await.unwrap();
     assert_eq!(answer[0], 7);

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hive_orchestration::builders::AnyAgent;
+use hive_orchestration::bus::Query;
 use hive_orchestration::core::clock::{ManualClock, Timestamp};
+use hive_orchestration::task::question::{Interrupt, InterruptionQuery};
 use hive_orchestration::task::{Decision, TaskState, TaskStatus, WaitingFor};
 use hive_orchestration::{Agent, Approval, Call, Context, Effect, Failure, Signal, agent_fn};
 
@@ -35,11 +37,14 @@ pub(super) async fn a_person_answers_and_the_question_stands_until_then(home: Ho
     else {
         panic!("{status:?}");
     };
-    assert_eq!((name.as_str(), question.as_deref()), ("release", Some("ship it?")));
+    assert_eq!(
+        (name.as_str(), question.as_ref().map(|asked| asked.text.as_str())),
+        ("release", Some("ship it?"))
+    );
     assert!(deadline.is_some());
-    task.signal(&RELEASE, &Approval::yes("ada")).await.unwrap();
-    assert_eq!(soon(task.result()).await.unwrap()["by"], "ada");
-    let late = task.signal(&RELEASE, &Approval::yes("bob")).await.err().unwrap();
+    task.answer(&RELEASE, "ada", &Approval::yes()).await.unwrap();
+    assert_eq!(soon(task.result()).await.unwrap()["approved"], true);
+    let late = task.answer(&RELEASE, "bob", &Approval::yes()).await.err().unwrap();
     assert_eq!(late.code(), "conflict");
     hive.shutdown().await.unwrap();
 }
@@ -68,7 +73,7 @@ pub(super) async fn a_wait_survives_its_process(home: Home) {
     let hive = home.hive().agent(release()).start().await.unwrap();
     assert_eq!(hive.recovered(), 0, "a waiting task was not running");
     let task = hive.task::<Approval>(task.id());
-    task.signal(&RELEASE, &Approval::no("ada", "too early")).await.unwrap();
+    task.answer(&RELEASE, "ada", &Approval::no("too early")).await.unwrap();
     let answer = soon(task.result()).await.unwrap();
     assert_eq!((answer.approved, answer.comment.as_str()), (false, "too early"));
     hive.shutdown().await.unwrap();
@@ -426,5 +431,120 @@ pub(super) async fn names_that_are_none_are_the_agents_failure(home: Home) {
         );
         assert_eq!(task.status().await.unwrap().failures, 1, "it is not tried again");
     }
+    hive.shutdown().await.unwrap();
+}
+
+pub(super) async fn a_question_says_who_may_answer_and_what(home: Home) {
+    let agent = agent_fn("vote", async |cx: Context, _: ()| {
+        let answer = cx
+            .wait(Signal::<String>::new("vote"))
+            .ask("which one?")
+            .choices(["red".to_owned(), "blue".to_owned()])
+            .may_answer(["ada", "grace"])
+            .answered()
+            .await?;
+        Ok::<_, Failure>((answer.value, answer.by))
+    });
+    let vote = Signal::<String>::new("vote");
+    let hive = home.hive().agent(agent).start().await.unwrap();
+    let task = hive.submit_named("vote", &()).await.unwrap();
+    until(&task, TaskState::Waiting).await;
+    for (by, value, code) in [
+        (Some("bob"), "red", "forbidden"),
+        (Some("Ada"), "red", "forbidden"),
+        (None, "red", "forbidden"),
+        (Some("ada"), "green", "invalid-input"),
+        (Some(""), "red", "invalid-input"),
+    ] {
+        let told = match by {
+            Some(by) => task.answer(&vote, by, &value.into()).await,
+            None => task.signal(&vote, &value.into()).await,
+        };
+        assert_eq!(told.err().unwrap().code(), code, "{by:?} {value}");
+    }
+    assert_eq!(task.status().await.unwrap().state, TaskState::Waiting);
+    task.answer(&vote, "grace", &"blue".into()).await.unwrap();
+    assert_eq!(soon(task.result()).await.unwrap(), serde_json::json!(["blue", "grace"]));
+    let events = hive.bus().history(Query::new()).await.unwrap().events;
+    let told: Vec<&str> = events
+        .iter()
+        .filter(|event| ["task.asked", "task.answered"].contains(&event.event_type()))
+        .map(|event| event.event_type())
+        .collect();
+    assert_eq!(told, ["task.asked", "task.answered"]);
+    hive.shutdown().await.unwrap();
+}
+
+/// What comes before the question is taken when it answers it, and otherwise kept for another.
+pub(super) async fn an_early_answer_is_taken_by_the_question_that_it_fits(home: Home) {
+    let agent = agent_fn("early", async |cx: Context, _: ()| {
+        cx.wait(Signal::<()>::new("go")).await?;
+        let asked = cx.wait(PRICE).ask("how much?").may_answer(["ada"]).answered().await?;
+        Ok::<_, Failure>((asked.value, asked.by, cx.wait(PRICE).await?))
+    });
+    let hive = home.hive().agent(agent).start().await.unwrap();
+    let task = hive.submit_named("early", &()).await.unwrap();
+    task.signal(&PRICE, &1).await.unwrap();
+    task.answer(&PRICE, "ada", &2).await.unwrap();
+    task.signal(&Signal::new("go"), &()).await.unwrap();
+    assert_eq!(soon(task.result()).await.unwrap(), serde_json::json!([2, "ada", 1]));
+    hive.shutdown().await.unwrap();
+}
+
+pub(super) async fn whoever_is_needed_sees_what_waits_longest_first(home: Home) {
+    let asks = agent_fn("asks", async |cx: Context, name: String| {
+        cx.progress(1, 2, "half way").await?;
+        cx.wait(PRICE).ask(name).await
+    });
+    let once = agent_fn("once", async |cx: Context, _: ()| {
+        cx.step("pay", async || {
+            std::future::pending::<()>().await;
+            Ok::<_, Failure>(1)
+        })
+        .effect(Effect::AtMostOnce)
+        .timeout(Duration::from_millis(1))
+        .await
+    });
+    let hive = home.hive().agent(asks).agent(once).start().await.unwrap();
+    let mut tasks = Vec::new();
+    for name in ["first", "second", "third"] {
+        let task = hive.submit_named("asks", &name).tenant("acme").await.unwrap();
+        until(&task, TaskState::Waiting).await;
+        tasks.push(task);
+    }
+    let held = hive.submit_named("once", &()).await.unwrap();
+    until(&held, TaskState::Waiting).await;
+    let all = hive.interruptions(InterruptionQuery::new()).await.unwrap();
+    let seen: Vec<String> = all
+        .interruptions
+        .iter()
+        .map(|one| match &one.on {
+            Interrupt::Question {
+                signal,
+                question,
+                until: None,
+            } => format!("{signal}: {}", question.text),
+            Interrupt::Decision { step, .. } => step.clone(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(seen, ["price: first", "price: second", "price: third", "step:pay#1"]);
+    assert_eq!(all.interruptions[0].progress.as_ref().unwrap().note, "half way");
+    assert!(all.next.is_none() && all.interruptions.iter().all(|one| one.since >= Timestamp::EPOCH));
+    // What is answered, or of a task that has ended, is waited for no more; pages go on where they ended.
+    tasks[0].signal(&PRICE, &1).await.unwrap();
+    tasks[1].cancel().await.unwrap();
+    let page = hive.interruptions(InterruptionQuery::new().limit(1)).await.unwrap();
+    assert_eq!(page.interruptions[0].task, tasks[2].id());
+    let rest = hive
+        .interruptions(InterruptionQuery::new().after(page.next.unwrap()))
+        .await
+        .unwrap();
+    assert_eq!((rest.interruptions.len(), rest.interruptions[0].task), (1, held.id()));
+    let acme = hive
+        .interruptions(InterruptionQuery::new().tenant("acme").agent("asks"))
+        .await
+        .unwrap();
+    assert_eq!(acme.interruptions.len(), 1);
     hive.shutdown().await.unwrap();
 }

@@ -163,6 +163,7 @@ async fn hot_statements_go_by_their_own_index() {
         ),
         ("WHERE parent IN (SELECT value FROM json_each(?1))", "task_child", false),
         ("AND state = 0 AND signal = ?2", "journal_signal", false),
+        ("journal.note IS NOT NULL", "journal_people", true),
         ("FROM inbox WHERE task = ?1 AND name = ?2", "inbox_task", true),
         ("AND state = 0 AND run_at = ?4", "task_held", true),
         ("WHERE parent = ?1 AND call = ?2 ORDER BY ordinal", "task_child", true),

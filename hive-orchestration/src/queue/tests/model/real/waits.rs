@@ -187,7 +187,7 @@ impl World {
             return Ok(());
         };
         let (queue, name) = (self.processes[0].queue.clone(), format!("s{name}"));
-        let sent = alone(tx, |tx| wait::signal(tx, &queue, id, &name, &payload(2)));
+        let sent = alone(tx, |tx| wait::signal(tx, &queue, id, &name, &payload(2), None));
         let should = match row.map(|seq| self.ideal.jobs[&seq].is_live()) {
             None => Err(ErrorKind::NotFound),
             Some(false) => Err(ErrorKind::Conflict),

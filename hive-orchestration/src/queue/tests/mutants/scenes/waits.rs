@@ -7,11 +7,12 @@ use hive_errors::{ErrorKind, Result};
 
 use super::super::super::super::claim::claim;
 use super::super::super::super::pick::Turns;
-use super::super::super::super::{read, wait};
+use super::super::super::super::{people, read, wait};
 use super::super::super::room;
 use super::super::stage::{Scene, Stage, value};
 use super::STATES;
 use crate::journal::{self, Journal};
+use crate::task::question::InterruptionQuery;
 
 pub(super) fn all() -> Vec<Scene> {
     vec![
@@ -27,9 +28,25 @@ pub(super) fn all() -> Vec<Scene> {
         Scene::new("only a step that is under way is forgotten", forgotten),
         Scene::new("what is to run again is as if it had never been", never_been),
         Scene::new("a task's status says what is open", open),
+        Scene::new("who has ended needs nobody", needed),
         Scene::new("a process hears of its own runs", own_runs),
         Scene::new("a watcher's look changes with what is open", glanced),
     ]
+}
+
+fn needed(stage: &mut Stage<'_, '_>) -> Result<()> {
+    for state in 0..8 {
+        let task = stage.task(state)?;
+        stage.entry(task.seq, "step:s#1", 1, 3)?;
+        stage.set(
+            "UPDATE journal SET note = 'why' WHERE task = ?1 /* a scene's */",
+            &[&task.seq],
+        )?;
+        let page = people::list(stage.tx, &InterruptionQuery::new())?;
+        let listed = page.interruptions.iter().any(|one| one.task == task.id);
+        stage.check(format!("a task in state {state} needs somebody"), listed, state < 4);
+    }
+    Ok(())
 }
 
 /// A task with an entry in each of the states.
@@ -99,7 +116,7 @@ fn kept(stage: &mut Stage<'_, '_>) -> Result<()> {
     let task = entries(stage, 2, 4, &[1, 2, 3, 4])?;
     stage.set("UPDATE journal SET signal = 'go' /* a scene's */", &[])?;
     let queue = stage.queue.clone();
-    wait::signal(stage.tx, &queue, task.id, "go", &value())?;
+    wait::signal(stage.tx, &queue, task.id, "go", &value(), None)?;
     let unread = stage.number("SELECT count(*) FROM inbox", &[])?;
     stage.check("unread", unread, Some(1));
     stay(stage, task.seq, &[1, 2, 3, 4])
@@ -124,7 +141,7 @@ fn decided(stage: &mut Stage<'_, '_>) -> Result<()> {
 fn decided_meanwhile(stage: &mut Stage<'_, '_>) -> Result<()> {
     let task = entries(stage, 3, 0, &[0, 1, 2])?;
     let queue = stage.queue.clone();
-    let change = ["SELECT 1 FROM journal", " AND state = 3", ""];
+    let change = ["SELECT kind FROM journal", " AND state = 3", ""];
     for state in 0..3 {
         stage.stale(change, |stage| {
             wait::decide(stage.tx, &queue, task.id, &format!("k:{state}#1"), None)
