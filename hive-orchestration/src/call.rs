@@ -17,7 +17,7 @@ use crate::journal::Kind;
 use crate::limits;
 use crate::queue::cancel;
 use crate::queue::read;
-use crate::queue::submit::NewTask;
+use crate::queue::submit::{Aside, NewTask};
 use crate::queue::wait::Wanted;
 use crate::task::{End, Priority, check_key};
 
@@ -62,16 +62,46 @@ impl<A: Agent> Call<A> {
         self
     }
 
-    fn into_task(self, id: TaskId, tenant: &str) -> Result<NewTask> {
+    /// Without its types.
+    fn erase(self) -> Result<Child> {
         self.record.as_ref().map_or(Ok(()), |record| record.check())?;
         let input = Payload::encode(&self.input, limits::PAYLOAD_BYTES)?;
         check_key("key", self.key.as_deref())?;
-        Ok(NewTask {
+        Ok(Child {
+            agent: A::NAME.to_owned(),
+            versions: String::new(),
+            input,
+            priority: self.priority,
+            key: self.key,
+            record: self.record,
+            aside: None,
+        })
+    }
+}
+
+/// A child to be, whatever its types: a typed call's, or a plan's.
+#[derive(Clone, Debug)]
+pub(crate) struct Child {
+    pub(crate) agent: String,
+    /// The range of its agent's versions that may have it, or nothing.
+    pub(crate) versions: String,
+    pub(crate) input: Payload,
+    pub(crate) priority: Priority,
+    pub(crate) key: Option<String>,
+    pub(crate) record: Option<Arc<Record>>,
+    pub(crate) aside: Option<Aside>,
+}
+
+impl Child {
+    pub(crate) fn into_task(self, id: TaskId, tenant: &str) -> NewTask {
+        NewTask {
             priority: self.priority,
             key: self.key.unwrap_or_default(),
+            versions: self.versions,
             record: self.record,
-            ..NewTask::new(id, A::NAME, tenant, input)
-        })
+            aside: self.aside,
+            ..NewTask::new(id, self.agent, tenant, self.input)
+        }
     }
 }
 
@@ -152,14 +182,7 @@ impl Context {
                 .with("children", calls.len())
                 .with("limit", limits::MAP_CHILDREN));
         }
-        if self.run.claimed.depth >= limits::CALL_DEPTH {
-            return Err(Failure::terminal("calls are nested too deep")
-                .with_kind(ErrorKind::LimitReached)
-                .with("call", name)
-                .with("agent", A::NAME)
-                .with("limit", limits::CALL_DEPTH)
-                .with_hint("an agent probably calls itself without an end"));
-        }
+        self.check_depth(name).map_err(|failure| failure.with("agent", A::NAME))?;
         let key = self.key(Kind::Children, name)?;
         let known = self.run.journal().get(&key).is_some();
         let asked = calls.len();
@@ -169,7 +192,7 @@ impl Context {
         } else {
             calls
                 .into_iter()
-                .map(|call| call.into_task(self.run.queue.ids.next(), self.tenant()))
+                .map(|call| Ok(call.erase()?.into_task(self.run.queue.ids.next(), self.tenant())))
                 .collect::<Result<Vec<_>>>()?
         };
         let children = || Wanted::Children {
@@ -180,6 +203,18 @@ impl Context {
         self.collect::<A>(&key, asked)
             .await
             .map_err(|failure| failure.with("call", name))
+    }
+
+    /// Refuses to call from a task that lies as deep as any may.
+    pub(crate) fn check_depth(&self, name: &str) -> Result<(), Failure> {
+        if self.run.claimed.depth < limits::CALL_DEPTH {
+            return Ok(());
+        }
+        Err(Failure::terminal("calls are nested too deep")
+            .with_kind(ErrorKind::LimitReached)
+            .with("call", name)
+            .with("limit", limits::CALL_DEPTH)
+            .with_hint("an agent probably calls itself without an end"))
     }
 
     async fn collect<A: Agent>(&self, key: &str, asked: usize) -> Result<Vec<A::Output>, Failure> {
@@ -219,7 +254,7 @@ impl Context {
         Err(failure.into_terminal().with("agent", A::NAME).with("child", index))
     }
 
-    async fn cancel_rest(&self, key: &str) -> Result<(), Failure> {
+    pub(crate) async fn cancel_rest(&self, key: &str) -> Result<(), Failure> {
         let (lease, queue, key) = (self.run.lease(), self.run.queue.clone(), key.to_owned());
         self.run
             .tell(move |tx| cancel::siblings(tx, &queue, lease, &key))

@@ -148,7 +148,9 @@ fn awaited(tx: &Tx<'_>, task: i64) -> Result<(WaitsFor, Option<String>, Option<T
                 Kind::Timer => (WaitsFor::Timer, None, row.get(4)?),
                 Kind::Children => (WaitsFor::Child, Some(key), None),
                 Kind::Signal => (WaitsFor::Signal, row.get(3)?, row.get(4)?),
-                Kind::Step | Kind::Once | Kind::Transaction | Kind::Record => (WaitsFor::Decision, Some(key), None),
+                Kind::Step | Kind::Once | Kind::Transaction | Kind::Record | Kind::Plan => {
+                    (WaitsFor::Decision, Some(key), None)
+                }
             })
         },
     )?;
