@@ -1,5 +1,6 @@
 //! A node is called.
 
+use hive_core::id::TaskId;
 use hive_core::payload::Payload;
 use hive_errors::{Error, ErrorKind, Failure};
 
@@ -39,7 +40,7 @@ impl Run<'_> {
                         None => let_go,
                     });
                 }
-                let id = self.cx.run.queue.ids.next();
+                let id: TaskId = self.cx.run.queue.ids.next();
                 let call = Call {
                     mark: id.to_string(),
                     task: Some(id),
