@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use hive_orchestration::builders::{AnyAgent, Builder};
 use hive_orchestration::bus;
@@ -454,7 +455,7 @@ pub(super) async fn a_revision_that_cannot_be_is_asked_for_again(home: Home) {
 pub(super) async fn a_capability_is_given_to_whoever_can_when_the_node_starts(home: Home) {
     let world = World::new();
     let able = || world.worker("able").with_capability("text.work");
-    let open = || world.hive(&home);
+    let open = || world.hive(&home).drain(Duration::ZERO);
     let hive = open().agent(able()).start().await.unwrap();
     let plan = Plan::new([
         gated("a"),
@@ -483,7 +484,7 @@ pub(super) async fn a_capability_is_given_to_whoever_can_when_the_node_starts(ho
     let child: TaskId = serde_json::from_value(outcome["nodes"]["b"]["task"].clone()).unwrap();
     let events = hive.bus().history(bus::Query::new().event_type("agent.routed")).await.unwrap();
     assert_eq!(events.events.len(), 1);
-    assert!(serde_json::to_string(&events.events[0].data).unwrap().contains(&child.to_string()));
+    assert!(String::from_utf8_lossy(events.events[0].data().as_bytes()).contains(&child.to_string()));
     hive.shutdown().await.unwrap();
 }
 
