@@ -182,7 +182,8 @@ impl Context {
                 .with("children", calls.len())
                 .with("limit", limits::MAP_CHILDREN));
         }
-        self.check_depth(name).map_err(|failure| failure.with("agent", A::NAME))?;
+        self.check_depth(name)
+            .map_err(|failure| failure.with("agent", A::NAME))?;
         let key = self.key(Kind::Children, name)?;
         let known = self.run.journal().get(&key).is_some();
         let asked = calls.len();

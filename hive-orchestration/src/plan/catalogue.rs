@@ -90,7 +90,11 @@ impl Catalogue {
 impl fmt::Display for Catalogue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for one in self.newest() {
-            let capabilities: Vec<String> = one.capabilities.iter().map(|name| format!("capability:{name}")).collect();
+            let capabilities: Vec<String> = one
+                .capabilities
+                .iter()
+                .map(|name| format!("capability:{name}"))
+                .collect();
             let line = json!({
                 "target": format!("agent:{}", one.name),
                 "capabilities": capabilities,

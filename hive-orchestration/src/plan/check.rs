@@ -40,7 +40,10 @@ impl Plan {
         let graph = Graph::of(self);
         if graph.edges() > limits::PLAN_EDGES {
             let message = format!("its nodes need each other {} times", graph.edges());
-            let hint = format!("at most {} are possible; put nodes between that gather", limits::PLAN_EDGES);
+            let hint = format!(
+                "at most {} are possible; put nodes between that gather",
+                limits::PLAN_EDGES
+            );
             found.push(Finding::new("/nodes", Code::LimitReached, message, hint));
         }
         found.extend(circles(self, &graph.sorted().1));
@@ -49,7 +52,12 @@ impl Plan {
 
     fn check_size(&self) -> Vec<Finding> {
         if self.nodes.is_empty() {
-            return vec![Finding::new("/nodes", Code::Empty, "the plan has no nodes", "add at least one")];
+            return vec![Finding::new(
+                "/nodes",
+                Code::Empty,
+                "the plan has no nodes",
+                "add at least one",
+            )];
         }
         if self.nodes.len() > limits::PLAN_NODES {
             let message = format!("the plan has {} nodes", self.nodes.len());
@@ -99,7 +107,10 @@ pub(super) fn circles(plan: &Plan, circles: &[Vec<usize>]) -> Vec<Finding> {
     let id = |place: &usize| plan.nodes.get(*place).map_or("", |node| node.id.as_str());
     let told = |circle: &Vec<usize>| {
         let first = circle.first().copied().unwrap_or_default();
-        let mut path: Vec<String> = circle.iter().map(|place| format!("`{:.80}`", id(place).escape_debug())).collect();
+        let mut path: Vec<String> = circle
+            .iter()
+            .map(|place| format!("`{:.80}`", id(place).escape_debug()))
+            .collect();
         path.push(path.first().cloned().unwrap_or_default());
         let message = format!("nodes need each other in a circle: {}", path.join(" needs "));
         let hint = "take one of these references, conditions or `after` away";
@@ -140,7 +151,12 @@ impl<'a> Checker<'a> {
         if !(1..=limits::PLAN_ATTEMPTS).contains(&node.attempts) {
             let message = format!("{} attempts are not possible", node.attempts);
             let hint = format!("give a number from 1 to {}", limits::PLAN_ATTEMPTS);
-            found.push(Finding::new(format!("{at}/attempts"), Code::InvalidAttempts, message, hint));
+            found.push(Finding::new(
+                format!("{at}/attempts"),
+                Code::InvalidAttempts,
+                message,
+                hint,
+            ));
         }
         self.target(place, node, &at, found);
         for (number, id) in node.after.iter().enumerate() {
@@ -151,7 +167,9 @@ impl<'a> Checker<'a> {
             match what {
                 Found::Reference(reference) => found.extend(self.unknown_node(reference.from, &format!("{at}/$from"))),
                 Found::Malformed(malformed) => {
-                    let at = malformed.key.map_or(at.clone(), |key| format!("{at}/{}", super::reference::escaped(&key)));
+                    let at = malformed
+                        .key
+                        .map_or(at.clone(), |key| format!("{at}/{}", super::reference::escaped(&key)));
                     let hint = r#"write {"$from": "id"}, and "path" and "default" where they are needed"#;
                     found.push(Finding::new(at, Code::InvalidReference, malformed.message, hint));
                 }
@@ -167,7 +185,10 @@ impl<'a> Checker<'a> {
         let shown = format!("{:.80}", node.id.escape_debug());
         if node.id.is_empty() || node.id.len() > limits::PLAN_ID_BYTES || !node.id.bytes().all(fits) {
             let message = format!("`{shown}` cannot be an id");
-            let hint = format!("use ASCII letters, digits, `-`, `_` and `.`, at most {}", limits::PLAN_ID_BYTES);
+            let hint = format!(
+                "use ASCII letters, digits, `-`, `_` and `.`, at most {}",
+                limits::PLAN_ID_BYTES
+            );
             found.push(Finding::new(format!("{at}/id"), Code::InvalidId, message, hint));
         }
         let first = self.places.get(node.id.as_str()).copied().unwrap_or(place);
@@ -249,17 +270,29 @@ impl<'a> Checker<'a> {
                 found.push(Finding::new(at, Code::InvalidCondition, message, hint));
             };
             if !is_pointer(&condition.path) {
-                wrong(format!("{at}/path"), "it is no JSON pointer", "begin it with `/`, or leave it out");
+                wrong(
+                    format!("{at}/path"),
+                    "it is no JSON pointer",
+                    "begin it with `/`, or leave it out",
+                );
                 continue;
             }
             match (&condition.value, condition.op.takes_value()) {
                 // Null is not told from nothing where it is written down.
                 (None | Some(Value::Null), true) => {
-                    wrong(at.clone(), "there is no `value` to compare with", "add one, or ask whether it is `absent`");
+                    wrong(
+                        at.clone(),
+                        "there is no `value` to compare with",
+                        "add one, or ask whether it is `absent`",
+                    );
                 }
                 (Some(_), false) => wrong(format!("{at}/value"), "nothing is compared here", "take `value` away"),
                 (Some(value), true) if condition.op.is_order() && !(value.is_number() || value.is_string()) => {
-                    wrong(format!("{at}/value"), "only numbers and texts have an order", "give one of these");
+                    wrong(
+                        format!("{at}/value"),
+                        "only numbers and texts have an order",
+                        "give one of these",
+                    );
                 }
                 (Some(_), true) | (None, false) => {}
             }
@@ -306,14 +339,22 @@ impl<'a> Checker<'a> {
         if meant.is_empty() {
             // Nobody takes it, but where its references lead is known all the same.
             let everything = Value::Bool(true);
-            let reference = |reference: Reference<'_>, _: View<'_>, at: &str| self.reference(reference, None, at, &fuel);
-            let literal = Literal { fuel: &fuel, reference: &reference };
+            let reference =
+                |reference: Reference<'_>, _: View<'_>, at: &str| self.reference(reference, None, at, &fuel);
+            let literal = Literal {
+                fuel: &fuel,
+                reference: &reference,
+            };
             told.extend(literal.anything(&node.input, View::whole(&everything), &at));
         }
         for one in meant {
-            let reference =
-                |reference: Reference<'_>, target: View<'_>, at: &str| self.reference(reference, Some(target), at, &fuel);
-            let literal = Literal { fuel: &fuel, reference: &reference };
+            let reference = |reference: Reference<'_>, target: View<'_>, at: &str| {
+                self.reference(reference, Some(target), at, &fuel)
+            };
+            let literal = Literal {
+                fuel: &fuel,
+                reference: &reference,
+            };
             for mut finding in literal.check(&node.input, View::whole(one.input.as_value()), &at) {
                 if meant.len() > 1 {
                     finding.message = format!("{} (agent `{}`)", finding.message, one.name);
@@ -339,13 +380,19 @@ impl<'a> Checker<'a> {
             } else {
                 format!(" at `{}`", misfit.at)
             };
-            let message = format!("the output of `{}`{place} does not fit: {}", reference.from, misfit.message);
+            let message = format!(
+                "the output of `{}`{place} does not fit: {}",
+                reference.from, misfit.message
+            );
             let hint = "refer to another part with `path`, or put a node between that converts it";
             found.push(Finding::new(at, misfit.code, message, hint));
         }
         if let Some(default) = reference.default {
             let nothing = |_: Reference<'_>, _: View<'_>, _: &str| Vec::new();
-            let literal = Literal { fuel, reference: &nothing };
+            let literal = Literal {
+                fuel,
+                reference: &nothing,
+            };
             found.extend(literal.check(default, target, &format!("{at}/default")));
         }
         found

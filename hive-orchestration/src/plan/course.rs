@@ -63,7 +63,9 @@ pub(super) fn course(plan: &Plan, graph: &Graph, order: &[usize], calls: &Calls,
         standings: vec![Standing::Pending; plan.nodes.len()],
         wants: BTreeSet::new(),
     };
-    let places: HashMap<&str, usize> = (plan.nodes.iter().enumerate()).map(|(place, node)| (node.id.as_str(), place)).collect();
+    let places: HashMap<&str, usize> = (plan.nodes.iter().enumerate())
+        .map(|(place, node)| (node.id.as_str(), place))
+        .collect();
     for place in order {
         let Some(node) = plan.nodes.get(*place) else { continue };
         let standing = match called(node, calls) {
@@ -95,7 +97,11 @@ fn called(node: &Node, calls: &Calls) -> Option<Standing> {
         Some(Err(failure)) if failure.kind() != ErrorKind::Cancelled && calls.len() < node.attempts as usize => {
             let is_called = calls.last().is_some_and(|call| call.task.is_some());
             // What could not even be called is no better the next time.
-            if is_called { Standing::Ready } else { Standing::Failed(failure.clone()) }
+            if is_called {
+                Standing::Ready
+            } else {
+                Standing::Failed(failure.clone())
+            }
         }
         Some(Err(failure)) => Standing::Failed(failure.clone()),
     })
@@ -161,10 +167,12 @@ impl Look<'_> {
 
 /// The references in a node's input.
 pub(super) fn of(node: &Node) -> impl Iterator<Item = Reference<'_>> {
-    references(&node.input, "").into_iter().filter_map(|(_, found)| match found {
-        Found::Reference(reference) => Some(reference),
-        Found::Malformed(_) | Found::TooDeep => None,
-    })
+    references(&node.input, "")
+        .into_iter()
+        .filter_map(|(_, found)| match found {
+            Found::Reference(reference) => Some(reference),
+            Found::Malformed(_) | Found::TooDeep => None,
+        })
 }
 
 /// The places of the nodes that are ready, in the order in which they should start: the more urgent first, then those on which the

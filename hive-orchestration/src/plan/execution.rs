@@ -118,9 +118,13 @@ impl<'a> IntoFuture for Execution<'a> {
                 parallel,
                 revise,
             } = self;
-            let mut run = Run::begin(cx, name, plan).await.map_err(|failure| failure.with("plan", name))?;
+            let mut run = Run::begin(cx, name, plan)
+                .await
+                .map_err(|failure| failure.with("plan", name))?;
             run.parallel = parallel;
-            run.to_the_end(revise).await.map_err(|failure| failure.with("plan", name))
+            run.to_the_end(revise)
+                .await
+                .map_err(|failure| failure.with("plan", name))
         })
     }
 }
@@ -167,7 +171,15 @@ impl<'a> Run<'a> {
             Recall::New | Recall::Begun | Recall::Over => {
                 let _working = cx.run.activity.work();
                 plan.check(&cx.catalogue().await?).map_err(Error::from)?;
-                remember(cx, key.clone(), &Stored { v: VERSION, plan: plan.clone() }).await?;
+                remember(
+                    cx,
+                    key.clone(),
+                    &Stored {
+                        v: VERSION,
+                        plan: plan.clone(),
+                    },
+                )
+                .await?;
                 plan
             }
         };
@@ -303,9 +315,11 @@ impl<'a> Run<'a> {
                     ..unresolved(None)
                 },
                 (_, Entered::Done, Some(_)) => {
-                    return Err(Error::new(ErrorKind::Internal, "a node's call was resolved before its task ended")
-                        .with("node", id)
-                        .into());
+                    return Err(
+                        Error::new(ErrorKind::Internal, "a node's call was resolved before its task ended")
+                            .with("node", id)
+                            .into(),
+                    );
                 }
                 (_, Entered::Pending | Entered::Held, known) => unresolved(known),
             };
@@ -367,7 +381,10 @@ impl<'a> Run<'a> {
         let mut fatal: Option<(String, Failure)> = None;
         for (node, standing) in self.plan.nodes.iter().zip(&course.standings) {
             let Standing::Failed(failure) = standing else { continue };
-            let mark = calls.get(&node.id).and_then(|calls| calls.last()).map(|call| &call.mark);
+            let mark = calls
+                .get(&node.id)
+                .and_then(|calls| calls.last())
+                .map(|call| &call.mark);
             let is_asked = !is_revisable || mark.is_some_and(|mark| self.seen.contains(mark));
             if node.on_failure != OnFailure::Fail || !is_asked {
                 continue;
@@ -397,15 +414,20 @@ impl<'a> Run<'a> {
 
     /// The nodes that have ended since it was asked last whether the plan is to be revised, and the marks of these ends.
     fn news(&self, when: Revise, calls: &Calls, course: &Course) -> (Vec<String>, Vec<String>) {
-        let of = self.plan.nodes.iter().zip(&course.standings).filter_map(|(node, standing)| {
-            let counts = match standing {
-                Standing::Failed(_) => true,
-                Standing::Succeeded => when == Revise::Always,
-                Standing::Pending | Standing::Ready | Standing::Running | Standing::Skipped(_) => false,
-            };
-            let mark = &calls.get(&node.id)?.last()?.mark;
-            (counts && !self.seen.contains(mark)).then(|| (node.id.clone(), mark.clone()))
-        });
+        let of = self
+            .plan
+            .nodes
+            .iter()
+            .zip(&course.standings)
+            .filter_map(|(node, standing)| {
+                let counts = match standing {
+                    Standing::Failed(_) => true,
+                    Standing::Succeeded => when == Revise::Always,
+                    Standing::Pending | Standing::Ready | Standing::Running | Standing::Skipped(_) => false,
+                };
+                let mark = &calls.get(&node.id)?.last()?.mark;
+                (counts && !self.seen.contains(mark)).then(|| (node.id.clone(), mark.clone()))
+            });
         of.unzip()
     }
 
@@ -429,7 +451,9 @@ impl<'a> Run<'a> {
         };
         for question in 1..=limits::PLAN_REPAIRS {
             let occurrence = self.key.rsplit_once('#').map_or("", |(_, count)| count);
-            let scope = self.cx.scope(&format!("{}#{occurrence}@{number}.{question}", self.name));
+            let scope = self
+                .cx
+                .scope(&format!("{}#{occurrence}@{number}.{question}", self.name));
             let revised = with(scope, progress.clone()).await?;
             if let Some(plan) = &revised {
                 if progress.revisions_left == 0 {
@@ -467,7 +491,8 @@ impl<'a> Run<'a> {
             .collect();
         let work = move |tx: &mut Tx<'_>| {
             journal::record(tx, &record)?;
-            over.iter().try_for_each(|key| cancel::let_go(tx, record.lease.task, key))
+            over.iter()
+                .try_for_each(|key| cancel::let_go(tx, record.lease.task, key))
         };
         self.cx.run.tell(work).await?;
         Ok(())
@@ -513,7 +538,9 @@ impl<'a> Run<'a> {
             if keys.len() >= self.parallel {
                 break;
             }
-            let Some(node) = self.plan.nodes.get(place).cloned() else { continue };
+            let Some(node) = self.plan.nodes.get(place).cloned() else {
+                continue;
+            };
             let made = u32::try_from(calls.get(&node.id).map_or(0, Vec::len)).unwrap_or(u32::MAX);
             let key = self.call_key(&node.id, self.before(&node.id) + made + 1);
             let last = (made > 0).then(|| self.call_key(&node.id, self.before(&node.id) + made));
@@ -524,13 +551,8 @@ impl<'a> Run<'a> {
                     new.push(wait);
                 }
                 Start::Away => is_away = true,
-                // What follows from that is decided before others start.
-                Start::Failed => {
-                    if new.is_empty() {
-                        return Ok(());
-                    }
-                    break;
-                }
+                // What follows from that is decided first. Nothing has begun yet.
+                Start::Failed => return Ok(()),
             }
         }
         if is_away {
@@ -588,7 +610,8 @@ impl<'a> Run<'a> {
 }
 
 fn refused(findings: Option<Findings>) -> Failure {
-    let failure = Failure::terminal("the revisions of the plan cannot be carried out").with_kind(ErrorKind::InvalidInput);
+    let failure =
+        Failure::terminal("the revisions of the plan cannot be carried out").with_kind(ErrorKind::InvalidInput);
     match findings {
         Some(findings) => Failure::from(Error::from(findings)).with("revisions", limits::PLAN_REPAIRS),
         None => failure,

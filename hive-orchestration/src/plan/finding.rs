@@ -66,12 +66,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    pub(super) fn new(
-        at: impl Into<String>,
-        code: Code,
-        message: impl Into<String>,
-        hint: impl Into<String>,
-    ) -> Self {
+    pub(super) fn new(at: impl Into<String>, code: Code, message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self {
             at: at.into(),
             code,

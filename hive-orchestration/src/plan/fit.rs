@@ -45,7 +45,12 @@ fn any(source: &[View<'_>], target: &[View<'_>], at: &str, depth: usize, fuel: &
     if depth >= limits::PLAN_SCHEMA_DEPTH {
         return None;
     }
-    let kinds = |views: &[View<'_>]| views.iter().map(|view| view.kinds()).fold(Kinds::NULL.without(Kinds::NULL), Kinds::or);
+    let kinds = |views: &[View<'_>]| {
+        views
+            .iter()
+            .map(|view| view.kinds())
+            .fold(Kinds::NULL.without(Kinds::NULL), Kinds::or)
+    };
     let (gives, takes) = (kinds(source), kinds(target));
     if !overlap(gives, takes) {
         return Some(wrong_type(at, gives, takes));
@@ -66,7 +71,9 @@ fn any(source: &[View<'_>], target: &[View<'_>], at: &str, depth: usize, fuel: &
             match pair(*given, *taken, at, depth, fuel) {
                 None => return None,
                 // The most telling one lies deepest.
-                Some(misfit) if first.as_ref().is_none_or(|known| known.at.len() < misfit.at.len()) => first = Some(misfit),
+                Some(misfit) if first.as_ref().is_none_or(|known| known.at.len() < misfit.at.len()) => {
+                    first = Some(misfit)
+                }
                 Some(_) => {}
             }
         }
@@ -80,7 +87,9 @@ fn overlap(gives: Kinds, takes: Kinds) -> bool {
     if common.is_empty() {
         return false;
     }
-    !(gives.has(Kinds::NUMBER) && common.without(Kinds::NULL) == Kinds::INTEGER && gives.without(Kinds::NULL) == Kinds::NUMBER)
+    !(gives.has(Kinds::NUMBER)
+        && common.without(Kinds::NULL) == Kinds::INTEGER
+        && gives.without(Kinds::NULL) == Kinds::NUMBER)
 }
 
 fn wrong_type(at: &str, gives: Kinds, takes: Kinds) -> Misfit {
@@ -173,9 +182,17 @@ fn arrays(given: View<'_>, taken: View<'_>, at: &str, depth: usize, fuel: &Fuel)
         });
     }
     // A list may be empty, and then fits whatever its items would be; but nobody writes an agent for that.
-    let tuple = usize::try_from(given_min.max(taken_min)).unwrap_or(usize::MAX).clamp(1, limits::PLAN_SCHEMA_DEPTH);
+    let tuple = usize::try_from(given_min.max(taken_min))
+        .unwrap_or(usize::MAX)
+        .clamp(1, limits::PLAN_SCHEMA_DEPTH);
     (0..tuple).find_map(|place| {
         let (gives, takes) = (given.item(place)?, taken.item(place)?);
-        any(&gives.branches(), &takes.branches(), &format!("{at}/{place}"), depth + 1, fuel)
+        any(
+            &gives.branches(),
+            &takes.branches(),
+            &format!("{at}/{place}"),
+            depth + 1,
+            fuel,
+        )
     })
 }

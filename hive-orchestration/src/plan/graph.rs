@@ -76,7 +76,10 @@ impl Graph {
             let mut path = vec![left];
             loop {
                 let needs = path.last().and_then(|last| self.needs.get(*last));
-                let next = needs.into_iter().flatten().find(|need| done.get(**need) == Some(&false));
+                let next = needs
+                    .into_iter()
+                    .flatten()
+                    .find(|need| done.get(**need) == Some(&false));
                 let Some(next) = next else { break };
                 if let Some(start) = path.iter().position(|place| place == next) {
                     path.drain(..start);

@@ -45,7 +45,10 @@ impl Literal<'_> {
             }
         }
         best.unwrap_or_else(|| {
-            let takes = branches.iter().map(|branch| branch.kinds()).fold(Kinds::NULL.without(Kinds::NULL), Kinds::or);
+            let takes = branches
+                .iter()
+                .map(|branch| branch.kinds())
+                .fold(Kinds::NULL.without(Kinds::NULL), Kinds::or);
             vec![Finding::new(
                 at,
                 Code::TypeMismatch,
@@ -85,7 +88,12 @@ impl Literal<'_> {
         for name in target.required() {
             if !object.contains_key(name) {
                 let message = format!("`{name}` is missing, which the agent needs");
-                found.push(Finding::new(at, Code::MissingProperty, message, format!("add `{name}`")));
+                found.push(Finding::new(
+                    at,
+                    Code::MissingProperty,
+                    message,
+                    format!("add `{name}`"),
+                ));
             }
         }
         for (name, value) in object {
@@ -146,7 +154,9 @@ fn takes(takes: Kinds, kind: Kinds) -> bool {
 
 fn bounds(number: &serde_json::Number, target: View<'_>, at: &str) -> Vec<Finding> {
     let limit = |key| target.get(key).and_then(Value::as_f64);
-    let Some(worth) = number.as_f64() else { return Vec::new() };
+    let Some(worth) = number.as_f64() else {
+        return Vec::new();
+    };
     let fits = limit("minimum").is_none_or(|least| worth >= least) && limit("maximum").is_none_or(|most| worth <= most);
     if fits {
         return Vec::new();
@@ -154,5 +164,10 @@ fn bounds(number: &serde_json::Number, target: View<'_>, at: &str) -> Vec<Findin
     let least = limit("minimum").map_or(String::new(), |least| format!(" of at least {least}"));
     let most = limit("maximum").map_or(String::new(), |most| format!(" of at most {most}"));
     let message = format!("it is {number}, and the agent takes a number{least}{most}");
-    vec![Finding::new(at, Code::InvalidValue, message, "give a number within these bounds")]
+    vec![Finding::new(
+        at,
+        Code::InvalidValue,
+        message,
+        "give a number within these bounds",
+    )]
 }

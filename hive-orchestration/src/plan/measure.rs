@@ -54,7 +54,9 @@ impl Plan {
     /// The cycles that it has.
     pub fn critical_path(&self, weight: impl Fn(&Node) -> Duration) -> Result<CriticalPath, Findings> {
         let (graph, order) = self.sorted()?;
-        let chain = longest(&graph, &order, |place| self.nodes.get(place).map_or(Duration::ZERO, &weight));
+        let chain = longest(&graph, &order, |place| {
+            self.nodes.get(place).map_or(Duration::ZERO, &weight)
+        });
         let id = |place: usize| self.nodes.get(place).map(|node| node.id.clone());
         Ok(CriticalPath {
             nodes: chain.places.into_iter().filter_map(id).collect(),
@@ -84,7 +86,9 @@ fn longest(graph: &Graph, order: &[usize], weight: impl Fn(usize) -> Duration) -
             .filter_map(|need| Some((best.get(*need)?.0, *need)))
             // Of equal ones the first, so that the answer is always the same.
             .max_by(|(one, a), (other, b)| one.cmp(other).then(b.cmp(a)));
-        let length = before.map_or(Duration::ZERO, |(length, _)| length).saturating_add(weight(*place));
+        let length = before
+            .map_or(Duration::ZERO, |(length, _)| length)
+            .saturating_add(weight(*place));
         if let Some(slot) = best.get_mut(*place) {
             *slot = (length, before.map(|(_, need)| need));
         }

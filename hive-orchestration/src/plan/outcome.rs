@@ -113,7 +113,9 @@ impl Outcome {
                     .with("type", std::any::type_name::<T>())
             }),
             (None, Some(failure)) => Err(failure.clone().into_terminal().with("node", id)),
-            (None, None) => Err(missing("the node has no output").with("state", format!("{:?}", report.state).to_lowercase())),
+            (None, None) => {
+                Err(missing("the node has no output").with("state", format!("{:?}", report.state).to_lowercase()))
+            }
         }
     }
 

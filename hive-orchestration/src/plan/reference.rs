@@ -44,7 +44,10 @@ impl<'a> Reference<'a> {
             None => "",
             Some(Value::String(path)) if is_pointer(path) => path,
             Some(_) => {
-                return Err(wrong("path", "`path` has to be a JSON pointer such as `/a/0`".to_owned()));
+                return Err(wrong(
+                    "path",
+                    "`path` has to be a JSON pointer such as `/a/0`".to_owned(),
+                ));
             }
         };
         let known = [FROM, "path", "default"];

@@ -9,6 +9,7 @@ use super::catalogue::Catalogue;
 use super::finding::{Code, Finding, Findings};
 use super::node::Plan;
 use super::outcome::{Outcome, State};
+use crate::limits;
 
 /// When a plan may be revised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,7 +60,13 @@ impl Progress {
                 continue;
             }
             let place = revised.nodes.iter().position(|other| other.id == node.id);
+            // A long one is known to whoever wrote it.
             let kept = serde_json::to_string(node).unwrap_or_default();
+            let kept = if kept.len() <= limits::NAME_BYTES * 8 {
+                kept
+            } else {
+                "in every field".to_owned()
+            };
             match place.and_then(|place| revised.nodes.get(place).map(|other| (place, other))) {
                 Some((_, other)) if other == node => {}
                 Some((place, _)) => found.push(Finding::new(

@@ -81,7 +81,9 @@ impl<'a> View<'a> {
         let view = self.followed();
         // What stands beside the alternatives would have to hold as well: then the whole is opaque.
         let alternatives = match (view.get("anyOf"), view.get("oneOf")) {
-            (Some(Value::Array(all)), None) | (None, Some(Value::Array(all))) if view.get("properties").is_none() => all,
+            (Some(Value::Array(all)), None) | (None, Some(Value::Array(all))) if view.get("properties").is_none() => {
+                all
+            }
             (_, _) => return found.push(view),
         };
         if depth >= limits::PLAN_SCHEMA_DEPTH || found.len() >= limits::PLAN_SCHEMA_STEPS {
@@ -95,9 +97,18 @@ impl<'a> View<'a> {
     /// Whether it asks for more than is understood here.
     pub(super) fn is_opaque(self) -> bool {
         !self.at.is_object()
-            || ["allOf", "anyOf", "oneOf", "$ref", "not", "if", "patternProperties", "$dynamicRef"]
-                .into_iter()
-                .any(|key| self.get(key).is_some())
+            || [
+                "allOf",
+                "anyOf",
+                "oneOf",
+                "$ref",
+                "not",
+                "if",
+                "patternProperties",
+                "$dynamicRef",
+            ]
+            .into_iter()
+            .any(|key| self.get(key).is_some())
     }
 
     /// The types that a value may have; of alternatives, ask [`branches`](Self::branches).
@@ -176,7 +187,9 @@ impl<'a> View<'a> {
                 match view.step(token) {
                     Step::To(view) => next.extend(view.branches()),
                     Step::Unknown => is_known = false,
-                    Step::Nowhere => known.extend(view.properties().into_iter().flatten().map(|(name, _)| name.as_str())),
+                    Step::Nowhere => {
+                        known.extend(view.properties().into_iter().flatten().map(|(name, _)| name.as_str()))
+                    }
                 }
             }
             if !is_known || next.len() > limits::PLAN_SCHEMA_STEPS {

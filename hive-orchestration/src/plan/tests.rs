@@ -66,14 +66,33 @@ struct Strict {
 
 fn catalogue() -> Catalogue {
     let agents = [
-        agent_fn("writer", async |_: Context, _: Topic| Err::<Text, _>(Failure::terminal("no"))).with_capability("text.write"),
-        agent_fn("critic", async |_: Context, _: Text| Err::<bool, _>(Failure::terminal("no"))),
-        agent_fn("shout", async |_: Context, _: String| Err::<String, _>(Failure::terminal("no"))).with_capability("text.change"),
-        agent_fn("count", async |_: Context, _: Vec<u32>| Err::<u32, _>(Failure::terminal("no"))),
-        agent_fn("strict", async |_: Context, _: Strict| Err::<(), _>(Failure::terminal("no"))),
-        agent_fn("ask", async |_: Context, _: Question| Err::<Value, _>(Failure::terminal("no"))),
-        agent_fn("any", async |_: Context, _: Value| Err::<Value, _>(Failure::terminal("no"))).with_capability("text.change"),
-        agent_fn("pair", async |_: Context, _: (String, u8)| Err::<(String, u8), _>(Failure::terminal("no"))),
+        agent_fn("writer", async |_: Context, _: Topic| {
+            Err::<Text, _>(Failure::terminal("no"))
+        })
+        .with_capability("text.write"),
+        agent_fn("critic", async |_: Context, _: Text| {
+            Err::<bool, _>(Failure::terminal("no"))
+        }),
+        agent_fn("shout", async |_: Context, _: String| {
+            Err::<String, _>(Failure::terminal("no"))
+        })
+        .with_capability("text.change"),
+        agent_fn("count", async |_: Context, _: Vec<u32>| {
+            Err::<u32, _>(Failure::terminal("no"))
+        }),
+        agent_fn("strict", async |_: Context, _: Strict| {
+            Err::<(), _>(Failure::terminal("no"))
+        }),
+        agent_fn("ask", async |_: Context, _: Question| {
+            Err::<Value, _>(Failure::terminal("no"))
+        }),
+        agent_fn("any", async |_: Context, _: Value| {
+            Err::<Value, _>(Failure::terminal("no"))
+        })
+        .with_capability("text.change"),
+        agent_fn("pair", async |_: Context, _: (String, u8)| {
+            Err::<(String, u8), _>(Failure::terminal("no"))
+        }),
     ];
     let declarations: Vec<_> = agents.iter().map(|agent| agent.declaration().unwrap()).collect();
     Catalogue::of(&declarations)
@@ -88,7 +107,11 @@ fn check(node: Value, expected: expect_test::Expect) {
     let writer = json!({"id": "w", "target": "agent:writer", "input": {"topic": "bees"}});
     let text = match plan(json!([writer, node])).check(&catalogue()) {
         Ok(()) => String::new(),
-        Err(findings) => findings.list.iter().map(|one| format!("{:?} {one}\n", one.code)).collect(),
+        Err(findings) => findings
+            .list
+            .iter()
+            .map(|one| format!("{:?} {one}\n", one.code))
+            .collect(),
     };
     expected.assert_eq(&text);
 }
@@ -131,17 +154,44 @@ fn everything_that_is_wrong_is_found_at_once() {
 #[test]
 fn types_that_cannot_fit_are_found() {
     // Another type, also below.
-    check(json!({"id": "a", "target": "agent:shout", "input": {"$from": "w"}}), expect![[r#""#]]);
-    check(json!({"id": "a", "target": "agent:count", "input": {"$from": "w", "path": "/tags"}}), expect![[r#""#]]);
-    check(json!({"id": "a", "target": "agent:count", "input": [{"$from": "w", "path": "/score"}]}), expect![[r#""#]]);
+    check(
+        json!({"id": "a", "target": "agent:shout", "input": {"$from": "w"}}),
+        expect![[r#""#]],
+    );
+    check(
+        json!({"id": "a", "target": "agent:count", "input": {"$from": "w", "path": "/tags"}}),
+        expect![[r#""#]],
+    );
+    check(
+        json!({"id": "a", "target": "agent:count", "input": [{"$from": "w", "path": "/score"}]}),
+        expect![[r#""#]],
+    );
     // What is missing, what is too much, what is not among what is possible.
-    check(json!({"id": "a", "target": "agent:critic", "input": {"text": "x", "words": -1, "score": 1}}), expect![[r#""#]]);
-    check(json!({"id": "a", "target": "agent:strict", "input": {"$from": "w"}}), expect![[r#""#]]);
-    check(json!({"id": "a", "target": "agent:writer", "input": {"topc": "x", "style": "prose", "words": 900}}), expect![[r#""#]]);
-    check(json!({"id": "a", "target": "agent:ask", "input": {"kind": "number", "of": "x"}}), expect![[r#""#]]);
-    check(json!({"id": "a", "target": "agent:pair", "input": ["x"]}), expect![[r#""#]]);
+    check(
+        json!({"id": "a", "target": "agent:critic", "input": {"text": "x", "words": -1, "score": 1}}),
+        expect![[r#""#]],
+    );
+    check(
+        json!({"id": "a", "target": "agent:strict", "input": {"$from": "w"}}),
+        expect![[r#""#]],
+    );
+    check(
+        json!({"id": "a", "target": "agent:writer", "input": {"topc": "x", "style": "prose", "words": 900}}),
+        expect![[r#""#]],
+    );
+    check(
+        json!({"id": "a", "target": "agent:ask", "input": {"kind": "number", "of": "x"}}),
+        expect![[r#""#]],
+    );
+    check(
+        json!({"id": "a", "target": "agent:pair", "input": ["x"]}),
+        expect![[r#""#]],
+    );
     // Where a pointer leads nowhere, whoever takes it.
-    check(json!({"id": "a", "target": "agent:any", "input": [{"$from": "w", "path": "/txet"}]}), expect![[r#""#]]);
+    check(
+        json!({"id": "a", "target": "agent:any", "input": [{"$from": "w", "path": "/txet"}]}),
+        expect![[r#""#]],
+    );
     check(
         json!({"id": "a", "target": "agent:any", "when": [{"$from": "w", "path": "/author/nmae", "op": "exists"}]}),
         expect![[r#""#]],
@@ -152,13 +202,22 @@ fn types_that_cannot_fit_are_found() {
         expect![[r#""#]],
     );
     // Of all who may get it.
-    check(json!({"id": "a", "target": "capability:text.change", "input": 7}), expect![[r#""#]]);
+    check(
+        json!({"id": "a", "target": "capability:text.change", "input": 7}),
+        expect![[r#""#]],
+    );
 }
 
 #[test]
 fn circles_are_told_with_their_path() {
     let node = |id: &str, from: &str| json!({"id": id, "target": "agent:any", "input": [{"$from": from}]});
-    let all = plan(json!([node("a", "c"), node("b", "a"), node("c", "b"), node("d", "a"), node("e", "e")]));
+    let all = plan(json!([
+        node("a", "c"),
+        node("b", "a"),
+        node("c", "b"),
+        node("d", "a"),
+        node("e", "e")
+    ]));
     expect![[r#""#]].assert_eq(&all.check(&catalogue()).unwrap_err().to_string());
     assert_eq!(all.measure().unwrap_err().list.len(), 2);
 }
@@ -171,11 +230,18 @@ fn what_is_too_large_is_refused_before_it_is_looked_at() {
         deep = json!([deep]);
     }
     let deep_value = Condition::compare("a", "", Op::Equals, deep.clone());
-    let edges = (0..200).map(|n| (0..n).fold(Node::new(format!("n{n}"), "agent:any"), |node, m| node.after(format!("n{m}"))));
+    let edges = (0..200).map(|n| {
+        (0..n).fold(Node::new(format!("n{n}"), "agent:any"), |node, m| {
+            node.after(format!("n{m}"))
+        })
+    });
     for plan in [
         many,
         Plan::new([Node::new("a", "agent:any").input(deep)]),
-        Plan::new([Node::new("a", "agent:any"), Node::new("b", "agent:any").when(deep_value)]),
+        Plan::new([
+            Node::new("a", "agent:any"),
+            Node::new("b", "agent:any").when(deep_value),
+        ]),
         Plan::new([Node::new("a", "agent:any").input(json!("x".repeat(limits::PLAN_BYTES)))]),
         Plan::new(edges),
     ] {
@@ -185,23 +251,36 @@ fn what_is_too_large_is_refused_before_it_is_looked_at() {
     assert!(Plan::default().check(&catalogue()).unwrap_err().has(Code::Empty));
     let wrong = Plan::new((0..400).map(|n| Node::new(format!("n{n}"), "agent:nobody")));
     let findings = wrong.check(&catalogue()).unwrap_err();
-    assert_eq!((findings.list.len(), findings.omitted), (limits::PLAN_FINDINGS, 400 - limits::PLAN_FINDINGS));
+    assert_eq!(
+        (findings.list.len(), findings.omitted),
+        (limits::PLAN_FINDINGS, 400 - limits::PLAN_FINDINGS)
+    );
 }
 
 #[test]
 fn a_plan_is_read_strictly_and_findings_are_data() {
     let unknown = json!({"nodes": [{"id": "a", "target": "agent:any", "inputs": 7}]});
     assert!(serde_json::from_value::<Plan>(unknown).is_err());
-    let findings = plan(json!([{"id": "a", "target": "agent:nobody"}])).check(&catalogue()).unwrap_err();
+    let findings = plan(json!([{"id": "a", "target": "agent:nobody"}]))
+        .check(&catalogue())
+        .unwrap_err();
     let data = serde_json::to_value(&findings).unwrap();
-    assert_eq!((&data["list"][0]["at"], &data["list"][0]["code"]), (&json!("/nodes/0/target"), &json!("unknown-agent")));
+    assert_eq!(
+        (&data["list"][0]["at"], &data["list"][0]["code"]),
+        (&json!("/nodes/0/target"), &json!("unknown-agent"))
+    );
     assert_eq!(serde_json::from_value::<Findings>(data).unwrap(), findings);
     let failure = Failure::from(hive_errors::Error::from(findings));
     assert!(failure.is_terminal() && failure.kind() == ErrorKind::InvalidInput);
     assert!(failure.causes()[0].contains("no agent is called `nobody`"));
     // What a model is shown says how references are written.
     let schema = hive_core::payload::Schema::of::<Plan>();
-    assert!(schema.as_value().to_string().contains(r#"{\"$from\": \"id\", \"path\": \"/a/0\"}"#));
+    assert!(
+        schema
+            .as_value()
+            .to_string()
+            .contains(r#"{\"$from\": \"id\", \"path\": \"/a/0\"}"#)
+    );
 }
 
 /// What stands in journals must be readable for ever.
@@ -216,7 +295,10 @@ fn stored_forms_stay_as_they_are() {
             .on_failure(OnFailure::Continue)
             .attempts(2),
     ]);
-    let stored = Stored { v: VERSION, plan: plan.clone() };
+    let stored = Stored {
+        v: VERSION,
+        plan: plan.clone(),
+    };
     expect![[r#""#]].assert_eq(&serde_json::to_string(&stored).unwrap());
     let decision = Decision {
         v: VERSION,
@@ -226,7 +308,10 @@ fn stored_forms_stay_as_they_are() {
     };
     expect![[r#""#]].assert_eq(&serde_json::to_string(&decision).unwrap());
     let old = r#"{"v":1,"plan":{"nodes":[{"id":"a","target":"agent:any"}]}}"#;
-    assert_eq!(serde_json::from_str::<Stored>(old).unwrap().plan.nodes, [Node::new("a", "agent:any")]);
+    assert_eq!(
+        serde_json::from_str::<Stored>(old).unwrap().plan.nodes,
+        [Node::new("a", "agent:any")]
+    );
 }
 
 #[test]
@@ -279,7 +364,10 @@ fn progress(plan: &Plan, states: &[(&str, State)]) -> Progress {
     Progress {
         so_far: Outcome {
             plan: plan.clone(),
-            nodes: states.iter().map(|(id, state)| ((*id).to_owned(), report(*state))).collect(),
+            nodes: states
+                .iter()
+                .map(|(id, state)| ((*id).to_owned(), report(*state)))
+                .collect(),
             revisions: 0,
         },
         ended: Vec::new(),
@@ -300,7 +388,12 @@ fn a_revision_keeps_what_has_started() {
         ("later", State::Pending),
     ];
     let progress = progress(&first, &states);
-    let good = Plan::new([any("new").after("failed"), any("runs"), any("ran"), any("failed").attempts(2)]);
+    let good = Plan::new([
+        any("new").after("failed"),
+        any("runs"),
+        any("ran"),
+        any("failed").attempts(2),
+    ]);
     progress.check(&good).unwrap();
     let bad = Plan::new([any("ran").input(json!(1)), any("later"), Node::new("x", "agent:nobody")]);
     let findings = progress.check(&bad).unwrap_err();
@@ -311,19 +404,33 @@ fn a_revision_keeps_what_has_started() {
         ("/nodes", Code::StartedChanged),
     ];
     assert_eq!(codes, expected);
-    assert!(findings.to_string().contains(r#"leave it as it is, {"id":"ran""#), "{findings}");
+    assert!(
+        findings.to_string().contains(r#"leave it as it is, {"id":"ran""#),
+        "{findings}"
+    );
 }
 
 #[test]
 fn an_outcome_gives_what_there_is() {
     let plan = Plan::new([Node::new("a", "agent:any")]);
-    let mut outcome = progress(&plan, &[("good", State::Succeeded), ("bad", State::Failed), ("no", State::Skipped)]).so_far;
+    let mut outcome = progress(
+        &plan,
+        &[
+            ("good", State::Succeeded),
+            ("bad", State::Failed),
+            ("no", State::Skipped),
+        ],
+    )
+    .so_far;
     outcome.nodes.get_mut("good").unwrap().output = Some(json!(7));
     outcome.nodes.get_mut("bad").unwrap().failure = Some(Failure::retryable("it broke"));
     assert_eq!(outcome.get::<u8>("good").unwrap(), 7);
     assert_eq!(outcome.get::<String>("good").unwrap_err().kind(), ErrorKind::Drift);
     let failure = outcome.get::<u8>("bad").unwrap_err();
-    assert_eq!((failure.message(), failure.is_terminal(), failure.field("node")), ("it broke", true, Some("bad")));
+    assert_eq!(
+        (failure.message(), failure.is_terminal(), failure.field("node")),
+        ("it broke", true, Some("bad"))
+    );
     assert_eq!(outcome.get::<u8>("no").unwrap_err().field("state"), Some("skipped"));
     assert!(outcome.get::<u8>("godo").unwrap_err().hint().contains("good"));
 }
@@ -331,12 +438,26 @@ fn an_outcome_gives_what_there_is() {
 #[test]
 fn the_longest_chain_is_found() {
     let any = |id: &str| Node::new(id, "agent:any");
-    let plan = Plan::new([any("d").after("b").after("c"), any("b").after("a"), any("c").after("a"), any("a"), any("e")]);
+    let plan = Plan::new([
+        any("d").after("b").after("c"),
+        any("b").after("a"),
+        any("c").after("a"),
+        any("a"),
+        any("e"),
+    ]);
     let measures = plan.measure().unwrap();
-    assert_eq!((measures.nodes, measures.edges, measures.depth, measures.width), (5, 4, 3, 3));
+    assert_eq!(
+        (measures.nodes, measures.edges, measures.depth, measures.width),
+        (5, 4, 3, 3)
+    );
     let weights = BTreeMap::from([("a", 1), ("b", 2), ("c", 5), ("d", 1), ("e", 6)]);
-    let path = plan.critical_path(|node| Duration::from_secs(weights[node.id.as_str()])).unwrap();
-    assert_eq!((path.nodes, path.length.as_secs()), (vec!["a".to_owned(), "c".to_owned(), "d".to_owned()], 7));
+    let path = plan
+        .critical_path(|node| Duration::from_secs(weights[node.id.as_str()]))
+        .unwrap();
+    assert_eq!(
+        (path.nodes, path.length.as_secs()),
+        (vec!["a".to_owned(), "c".to_owned(), "d".to_owned()], 7)
+    );
     let path = plan.critical_path(|_| Duration::ZERO).unwrap();
     assert_eq!(path.length, Duration::ZERO);
     assert_eq!(Plan::default().measure().unwrap().width, 0);
@@ -345,7 +466,9 @@ fn the_longest_chain_is_found() {
 /// For each node, which of those before it it needs; and the order in which they are written down.
 fn any_graph() -> impl Strategy<Value = (Vec<Vec<bool>>, Vec<usize>)> {
     (1_usize..8).prop_flat_map(|count| {
-        let edges: Vec<_> = (0..count).map(|place| proptest::collection::vec(any::<bool>(), place)).collect();
+        let edges: Vec<_> = (0..count)
+            .map(|place| proptest::collection::vec(any::<bool>(), place))
+            .collect();
         (edges, Just((0..count).collect::<Vec<_>>()).prop_shuffle())
     })
 }
@@ -354,7 +477,11 @@ fn drawn(edges: &[Vec<bool>], order: &[usize]) -> Plan {
     let node = |place: &usize| {
         let needs = edges[*place].iter().enumerate().filter(|(_, needs)| **needs);
         needs.fold(Node::new(format!("n{place}"), "agent:any"), |node, (need, _)| {
-            if need % 2 == 0 { node.after(format!("n{need}")) } else { node.when(Condition::exists(format!("n{need}"), "")) }
+            if need % 2 == 0 {
+                node.after(format!("n{need}"))
+            } else {
+                node.when(Condition::exists(format!("n{need}"), ""))
+            }
         })
     };
     Plan::new(order.iter().map(node))
@@ -516,7 +643,13 @@ fn any_json() -> impl Strategy<Value = Value> {
         "[a-c/~$]{0,4}".prop_map(Value::from),
     ];
     leaf.prop_recursive(4, 24, 4, |inner| {
-        let key = prop_oneof![Just("$from".to_owned()), Just("path".to_owned()), Just("default".to_owned()), Just("topic".to_owned()), "[a-c/~]{0,3}"];
+        let key = prop_oneof![
+            Just("$from".to_owned()),
+            Just("path".to_owned()),
+            Just("default".to_owned()),
+            Just("topic".to_owned()),
+            "[a-c/~]{0,3}"
+        ];
         prop_oneof![
             proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
             proptest::collection::btree_map(key, inner, 0..4).prop_map(|map| Value::Object(map.into_iter().collect())),
@@ -526,8 +659,16 @@ fn any_json() -> impl Strategy<Value = Value> {
 
 fn any_node() -> impl Strategy<Value = Value> {
     let target = prop_oneof![
-        Just("agent:writer"), Just("agent:critic"), Just("agent:count"), Just("agent:ask"), Just("agent:pair"),
-        Just("capability:text.change"), Just("agent:x@"), Just("capability:"), Just("agent:writer@^9"), Just("")
+        Just("agent:writer"),
+        Just("agent:critic"),
+        Just("agent:count"),
+        Just("agent:ask"),
+        Just("agent:pair"),
+        Just("capability:text.change"),
+        Just("agent:x@"),
+        Just("capability:"),
+        Just("agent:writer@^9"),
+        Just("")
     ];
     let condition = ("[a-c]", any_json(), any_json())
         .prop_map(|(from, path, value)| json!({"$from": from, "path": path.as_str().unwrap_or("/a"), "op": "less", "value": value}));

@@ -65,7 +65,12 @@ impl World {
         agent_fn(name, move |_: Context, job: Job| {
             let world = world.clone();
             async move {
-                let tries = world.ledger.lines().iter().filter(|line| **line == format!("start {}", job.id)).count();
+                let tries = world
+                    .ledger
+                    .lines()
+                    .iter()
+                    .filter(|line| **line == format!("start {}", job.id))
+                    .count();
                 world.ledger.add(format!("start {}", job.id));
                 let running = world.running.fetch_add(1, Ordering::SeqCst) + 1;
                 world.most.fetch_max(running, Ordering::SeqCst);
@@ -89,7 +94,10 @@ impl World {
 
     fn starts(&self) -> Vec<String> {
         let lines = self.ledger.lines();
-        lines.iter().filter_map(|line| line.strip_prefix("start ").map(str::to_owned)).collect()
+        lines
+            .iter()
+            .filter_map(|line| line.strip_prefix("start ").map(str::to_owned))
+            .collect()
     }
 
     fn hive(&self, home: &Home) -> Builder {
@@ -130,7 +138,10 @@ async fn submit(hive: &Hive, plan: &Plan) -> TaskHandle<Value> {
 /// The states of the nodes in an outcome.
 fn states(outcome: &Value) -> BTreeMap<String, String> {
     let nodes = outcome["nodes"].as_object().unwrap();
-    nodes.iter().map(|(id, node)| (id.clone(), node["state"].as_str().unwrap().to_owned())).collect()
+    nodes
+        .iter()
+        .map(|(id, node)| (id.clone(), node["state"].as_str().unwrap().to_owned()))
+        .collect()
 }
 
 /// The states of the tasks of one agent.
@@ -141,28 +152,29 @@ async fn tasks(hive: &Hive, agent: &str) -> Vec<TaskState> {
 
 /// Numbers that look like chance and are always the same.
 fn dice(seed: &mut u64) -> u64 {
-    *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    *seed = seed
+        .wrapping_mul(6_364_136_223_846_793_005)
+        .wrapping_add(1_442_695_040_888_963_407);
     *seed >> 33
 }
 
-/// A graph without circles, whose nodes stand in any order.
-fn any_plan(seed: &mut u64) -> Plan {
+/// A graph without circles, whose nodes stand in any order. Their ids begin with `prefix`.
+fn any_plan(prefix: &str, seed: &mut u64) -> Plan {
     let count = 2 + dice(seed) % 11;
     let mut nodes = Vec::new();
     for place in 0..count {
-        let (mut from, mut node_after) = (Vec::new(), Vec::new());
+        let (mut from, mut after) = (Vec::new(), Vec::new());
         for before in 0..place {
             match dice(seed) % 5 {
-                0 => from.push(format!("n{before}")),
-                1 => node_after.push(format!("n{before}")),
+                0 => from.push(format!("{prefix}{before}")),
+                1 => after.push(format!("{prefix}{before}")),
                 _ => {}
             }
         }
         let from: Vec<&str> = from.iter().map(String::as_str).collect();
-        let mut node = of(&format!("n{place}"), &from);
-        for id in node_after {
-            node = node.after(id);
-        }
+        let node = after
+            .into_iter()
+            .fold(of(&format!("{prefix}{place}"), &from), Node::after);
         let at = dice(seed) as usize % (nodes.len() + 1);
         nodes.insert(at, node);
     }
@@ -178,36 +190,37 @@ fn needs(node: &Node) -> BTreeSet<String> {
 /// Every node is one task, and starts after what it needs has ended, although the process dies again and again.
 pub(super) async fn each_node_is_done_once_and_in_order_whatever_happens(home: Home) {
     let mut seed = 7;
-    for round in 0..4 {
-        let plan = any_plan(&mut seed);
-        let world = World::new();
-        let agents = (format!("work{round}"), usize::MAX);
-        let mut plan = plan;
-        for node in &mut plan.nodes {
-            node.target = format!("agent:{}", agents.0);
-        }
-        let open = || home.hive().agent(world.worker(&agents.0)).agent(boss(2));
-        let mut hive = reopened(open).await;
-        let id = submit(&hive, &plan).await.id();
-        for part in [3, 2] {
-            world.ledger.counted(plan.nodes.len() / part).await;
-            crash(hive).await;
-            hive = reopened(open).await;
-        }
+    let plans: Vec<Plan> = (0..8)
+        .map(|number| any_plan(&format!("p{number}n"), &mut seed))
+        .collect();
+    let nodes: usize = plans.iter().map(|plan| plan.nodes.len()).sum();
+    let world = World::new();
+    let open = || home.hive().agent(world.worker("work")).agent(boss(2)).concurrency(4);
+    let mut hive = reopened(open).await;
+    let mut ids = Vec::new();
+    for plan in &plans {
+        ids.push(submit(&hive, plan).await.id());
+    }
+    for part in [3, 2] {
+        // Two lines for each node that is done.
+        world.ledger.counted(2 * nodes * (part - 1) / (part * 2)).await;
+        crash(hive).await;
+        hive = reopened(open).await;
+    }
+    for id in ids {
         let outcome = soon(hive.task::<Value>(id).result()).await.unwrap();
         assert!(states(&outcome).values().all(|state| state == "succeeded"), "{outcome}");
-        let lines = world.ledger.lines();
-        for node in &plan.nodes {
-            let start = lines.iter().position(|line| *line == format!("start {}", node.id)).unwrap();
-            for need in needs(node) {
-                let done = lines.iter().position(|line| *line == format!("done {need}")).unwrap();
-                assert!(done < start, "{} starts before {need} has ended: {lines:?}", node.id);
-            }
-        }
-        let tasks = tasks(&hive, &agents.0).await;
-        assert_eq!(tasks, vec![TaskState::Succeeded; plan.nodes.len()]);
-        hive.shutdown().await.unwrap();
     }
+    let lines = world.ledger.lines();
+    let first = |line: String| lines.iter().position(|known| *known == line).unwrap();
+    for node in plans.iter().flat_map(|plan| &plan.nodes) {
+        for need in needs(node) {
+            let in_order = first(format!("done {need}")) < first(format!("start {}", node.id));
+            assert!(in_order, "{} starts before {need} has ended: {lines:?}", node.id);
+        }
+    }
+    assert_eq!(tasks(&hive, "work").await, vec![TaskState::Succeeded; nodes]);
+    hive.shutdown().await.unwrap();
 }
 
 pub(super) async fn the_plan_that_was_first_goes_on(home: Home) {
@@ -246,7 +259,9 @@ pub(super) async fn what_a_failure_does_is_the_nodes_to_say(home: Home) {
             node("apart"),
         ])
     };
-    let outcome = soon(submit(&hive, &plan(OnFailure::Skip)).await.result()).await.unwrap();
+    let outcome = soon(submit(&hive, &plan(OnFailure::Skip)).await.result())
+        .await
+        .unwrap();
     let skip = [
         ("bad", "failed"),
         ("needs", "skipped"),
@@ -256,11 +271,21 @@ pub(super) async fn what_a_failure_does_is_the_nodes_to_say(home: Home) {
         ("default", "skipped"),
         ("apart", "succeeded"),
     ];
-    let told = |states: &[(&str, &str)]| states.iter().map(|(id, state)| (id.to_string(), state.to_string())).collect::<BTreeMap<_, _>>();
+    let told = |states: &[(&str, &str)]| {
+        states
+            .iter()
+            .map(|(id, state)| (id.to_string(), state.to_string()))
+            .collect::<BTreeMap<_, _>>()
+    };
     assert_eq!(states(&outcome), told(&skip));
-    assert_eq!(outcome["nodes"]["later"]["skipped"], json!({"why": "failure", "of": "bad"}));
+    assert_eq!(
+        outcome["nodes"]["later"]["skipped"],
+        json!({"why": "failure", "of": "bad"})
+    );
 
-    let outcome = soon(submit(&hive, &plan(OnFailure::Continue)).await.result()).await.unwrap();
+    let outcome = soon(submit(&hive, &plan(OnFailure::Continue)).await.result())
+        .await
+        .unwrap();
     let go_on = [
         ("bad", "failed"),
         ("needs", "skipped"),
@@ -271,21 +296,38 @@ pub(super) async fn what_a_failure_does_is_the_nodes_to_say(home: Home) {
         ("apart", "succeeded"),
     ];
     assert_eq!(states(&outcome), told(&go_on));
-    assert_eq!(outcome["nodes"]["below"]["skipped"], json!({"why": "no_output", "of": "needs"}));
+    assert_eq!(
+        outcome["nodes"]["below"]["skipped"],
+        json!({"why": "no_output", "of": "needs"})
+    );
     hive.shutdown().await.unwrap();
 }
 
 pub(super) async fn a_plan_that_fails_cancels_what_runs_and_comes_back_whole(home: Home) {
     let world = World::new();
     let hive = world.hive(&home).start().await.unwrap();
-    let flaky = Node::new("bad", "agent:work").input(json!({"id": "bad", "fails": 3})).attempts(2).after("first");
+    let flaky = Node::new("bad", "agent:work")
+        .input(json!({"id": "bad", "fails": 3}))
+        .attempts(2)
+        .after("first");
     let plan = Plan::new([node("first"), gated("slow"), flaky, of("last", &["bad", "slow"])]);
     let task = submit(&hive, &plan).await;
     let error = soon(task.result()).await.unwrap_err();
-    assert_eq!((error.code(), error.field("node"), error.field("plan")), ("agent-failed", Some("bad"), Some("all")));
+    assert_eq!(
+        (error.code(), error.field("node"), error.field("plan")),
+        ("agent-failed", Some("bad"), Some("all"))
+    );
     let mut ended = tasks(&hive, "work").await;
     ended.sort_by_key(|state| format!("{state:?}"));
-    assert_eq!(ended, [TaskState::Cancelled, TaskState::Failed, TaskState::Failed, TaskState::Succeeded]);
+    assert_eq!(
+        ended,
+        [
+            TaskState::Cancelled,
+            TaskState::Failed,
+            TaskState::Failed,
+            TaskState::Succeeded
+        ]
+    );
     assert_eq!(world.starts().iter().filter(|id| *id == "bad").count(), 2);
     // Brought back, only what is missing is done, and a call that another stood for is not done again: the third start fails by its
     // own count, and there are no attempts left.
@@ -317,17 +359,31 @@ pub(super) async fn conditions_decide_what_is_wanted(home: Home) {
     ]);
     let outcome = soon(submit(&hive, &plan).await.result()).await.unwrap();
     let told = states(&outcome);
-    let of = |state: &str| told.iter().filter(|(_, one)| *one == state).map(|(id, _)| id.as_str()).collect::<Vec<_>>();
+    let of = |state: &str| {
+        told.iter()
+            .filter(|(_, one)| *one == state)
+            .map(|(id, _)| id.as_str())
+            .collect::<Vec<_>>()
+    };
     assert_eq!(of("succeeded"), ["after-no", "four", "yes"]);
     assert_eq!(of("skipped"), ["both", "no", "noted", "of-no"]);
-    assert_eq!(outcome["nodes"]["no"]["skipped"], json!({"why": "condition", "on": "four"}));
+    assert_eq!(
+        outcome["nodes"]["no"]["skipped"],
+        json!({"why": "condition", "on": "four"})
+    );
     assert_eq!(tasks(&hive, "work").await.len(), 3);
     hive.shutdown().await.unwrap();
 }
 
 pub(super) async fn no_more_nodes_run_at_once_than_may(home: Home) {
     let world = World::new();
-    let hive = home.hive().agent(world.worker("work")).agent(boss(2)).start().await.unwrap();
+    let hive = home
+        .hive()
+        .agent(world.worker("work"))
+        .agent(boss(2))
+        .start()
+        .await
+        .unwrap();
     let plan = Plan::new((0..9).map(|n| node(&format!("n{n}"))));
     soon(submit(&hive, &plan).await.result()).await.unwrap();
     assert!(world.most.load(Ordering::SeqCst) <= 2);
@@ -345,7 +401,9 @@ pub(super) async fn a_reference_that_leads_nowhere_is_the_nodes_failure(home: Ho
     let hive = world.hive(&home).start().await.unwrap();
     // The type says that there may be a note, and there is none: null is no text.
     let input = json!({"id": {"$from": "a", "path": "/note"}});
-    let bad = Node::new("bad", "agent:work").input(input).on_failure(OnFailure::Continue);
+    let bad = Node::new("bad", "agent:work")
+        .input(input)
+        .on_failure(OnFailure::Continue);
     let plan = Plan::new([node("a"), bad, node("c").after("bad")]);
     let outcome = soon(submit(&hive, &plan).await.result()).await.unwrap();
     assert_eq!(states(&outcome)["bad"], "failed");
@@ -362,7 +420,10 @@ pub(super) async fn a_reference_that_leads_nowhere_is_the_nodes_failure(home: Ho
 pub(super) async fn a_plan_that_cannot_be_carried_out_starts_nothing(home: Home) {
     let world = World::new();
     let hive = world.hive(&home).start().await.unwrap();
-    let plan = Plan::new([node("a"), Node::new("b", "agent:wrok").input(json!({"id": {"$from": "a", "path": "/score"}}))]);
+    let plan = Plan::new([
+        node("a"),
+        Node::new("b", "agent:wrok").input(json!({"id": {"$from": "a", "path": "/score"}})),
+    ]);
     let error = soon(submit(&hive, &plan).await.result()).await.unwrap_err();
     assert_eq!((error.code(), error.field("findings")), ("invalid-input", Some("1")));
     let chain = std::error::Error::source(&error).unwrap().to_string();
@@ -372,7 +433,13 @@ pub(super) async fn a_plan_that_cannot_be_carried_out_starts_nothing(home: Home)
 }
 
 /// An agent that plans, and plans anew when something fails.
-fn reviser(asked: &Ledger, name: &'static str, when: Revise, first: Plan, then: impl Fn(usize) -> Option<Plan> + Send + Sync + 'static) -> AnyAgent {
+fn reviser(
+    asked: &Ledger,
+    name: &'static str,
+    when: Revise,
+    first: Plan,
+    then: impl Fn(usize) -> Option<Plan> + Send + Sync + 'static,
+) -> AnyAgent {
     let (asked, then) = (asked.clone(), Arc::new(then));
     agent_fn(name, move |cx: Context, _: ()| {
         let (asked, then, first) = (asked.clone(), Arc::clone(&then), first.clone());
@@ -391,7 +458,12 @@ fn reviser(asked: &Ledger, name: &'static str, when: Revise, first: Plan, then: 
 
 pub(super) async fn a_failed_node_is_replaced_and_the_revision_is_asked_for_once(home: Home) {
     let (world, asked) = (World::new(), Ledger::default());
-    let first = Plan::new([node("a"), failing("bad"), of("last", &["a", "bad"]), node("gone").after("bad")]);
+    let first = Plan::new([
+        node("a"),
+        failing("bad"),
+        of("last", &["a", "bad"]),
+        node("gone").after("bad"),
+    ]);
     let better = Plan::new([
         node("a"),
         gated("bad"),
@@ -400,7 +472,9 @@ pub(super) async fn a_failed_node_is_replaced_and_the_revision_is_asked_for_once
     ]);
     let open = || {
         let better = better.clone();
-        let reviser = reviser(&asked, "planner", Revise::OnFailure, first.clone(), move |_| Some(better.clone()));
+        let reviser = reviser(&asked, "planner", Revise::OnFailure, first.clone(), move |_| {
+            Some(better.clone())
+        });
         home.hive().agent(world.worker("work")).agent(reviser)
     };
     let hive = open().start().await.unwrap();
@@ -438,14 +512,20 @@ pub(super) async fn a_revision_that_cannot_be_is_asked_for_again(home: Home) {
     let hive = home.hive().agent(world.worker("work"));
     let hive = hive.agent(reviser(&asked, "planner", Revise::Always, first.clone(), then));
     let stubborn = move |_| Some(Plan::new([node("x")]));
-    let hive = hive.agent(reviser(&asked, "stubborn", Revise::Always, first, stubborn)).start().await.unwrap();
+    let hive = hive
+        .agent(reviser(&asked, "stubborn", Revise::Always, first, stubborn))
+        .start()
+        .await
+        .unwrap();
     let task = hive.submit_named("planner", &()).await.unwrap();
     let outcome = soon(task.result()).await.unwrap();
     assert_eq!(asked.lines(), ["a", "a again", "a again", "b2", "b"]);
     assert!(states(&outcome).values().all(|state| state == "succeeded"));
     assert_eq!(world.starts(), ["a", "b2", "b"]);
 
-    let error = soon(hive.submit_named("stubborn", &()).await.unwrap().result()).await.unwrap_err();
+    let error = soon(hive.submit_named("stubborn", &()).await.unwrap().result())
+        .await
+        .unwrap_err();
     let why = std::error::Error::source(&error).unwrap().to_string();
     assert!(why.contains("`a` has started and cannot be left out"), "{why}");
     assert_eq!(asked.count(), 5 + limits::PLAN_REPAIRS as usize);
@@ -470,7 +550,11 @@ pub(super) async fn a_capability_is_given_to_whoever_can_when_the_node_starts(ho
     soon(async {
         loop {
             let status = hive.task::<Value>(id).status().await.unwrap();
-            if status.waiting_for.iter().any(|wait| matches!(wait, WaitingFor::Timer { .. })) {
+            if status
+                .waiting_for
+                .iter()
+                .any(|wait| matches!(wait, WaitingFor::Timer { .. }))
+            {
                 return;
             }
             tokio::task::yield_now().await;
@@ -482,7 +566,11 @@ pub(super) async fn a_capability_is_given_to_whoever_can_when_the_node_starts(ho
     let outcome = soon(hive.task::<Value>(id).result()).await.unwrap();
     assert_eq!(outcome["nodes"]["b"]["agent"], "able");
     let child: TaskId = serde_json::from_value(outcome["nodes"]["b"]["task"].clone()).unwrap();
-    let events = hive.bus().history(bus::Query::new().event_type("agent.routed")).await.unwrap();
+    let events = hive
+        .bus()
+        .history(bus::Query::new().event_type("agent.routed"))
+        .await
+        .unwrap();
     assert_eq!(events.events.len(), 1);
     assert!(String::from_utf8_lossy(events.events[0].data().as_bytes()).contains(&child.to_string()));
     hive.shutdown().await.unwrap();
@@ -518,7 +606,14 @@ pub(super) async fn a_model_mends_its_plan(home: Home) {
             .await?;
         cx.plan("all", plan).await?.get::<Done>("a")
     });
-    let hive = home.hive().agent(world.worker("work")).agent(planner).model(model).start().await.unwrap();
+    let hive = home
+        .hive()
+        .agent(world.worker("work"))
+        .agent(planner)
+        .model(model)
+        .start()
+        .await
+        .unwrap();
     let task = hive.submit_named("planner", &"clean the house").await.unwrap();
     assert_eq!(soon(task.result()).await.unwrap()["id"], "a");
     hive.shutdown().await.unwrap();

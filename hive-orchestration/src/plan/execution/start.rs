@@ -69,11 +69,13 @@ impl Run<'_> {
         let input = match resolved(&node.input, &|id| self.outputs.get(id)) {
             Ok(input) => input,
             Err(Nowhere { from, path }) => {
-                return Ok(Err(Failure::terminal("the output that a node refers to has no such part")
-                    .with_kind(ErrorKind::InvalidInput)
-                    .with("from", from)
-                    .with("path", path)
-                    .with_hint("give the reference a default, or refer to what is always there")));
+                return Ok(Err(Failure::terminal(
+                    "the output that a node refers to has no such part",
+                )
+                .with_kind(ErrorKind::InvalidInput)
+                .with("from", from)
+                .with("path", path)
+                .with_hint("give the reference a default, or refer to what is always there")));
             }
         };
         let input = match Payload::encode(&input, limits::PAYLOAD_BYTES) {
@@ -140,5 +142,10 @@ impl Run<'_> {
 }
 
 fn is_about_the_node(error: &Error) -> bool {
-    [ErrorKind::UnknownAgent, ErrorKind::InvalidInput, ErrorKind::LimitReached].contains(&error.kind())
+    [
+        ErrorKind::UnknownAgent,
+        ErrorKind::InvalidInput,
+        ErrorKind::LimitReached,
+    ]
+    .contains(&error.kind())
 }
