@@ -18,6 +18,9 @@ pub mod steps {}
 #[doc = include_str!("../guides/waiting.md")]
 pub mod waiting {}
 
+#[doc = include_str!("../guides/plans.md")]
+pub mod plans {}
+
 #[doc = include_str!("../guides/routing.md")]
 pub mod routing {}
 

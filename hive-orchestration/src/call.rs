@@ -18,7 +18,7 @@ use crate::lease::guard;
 use crate::limits;
 use crate::queue::cancel;
 use crate::queue::read;
-use crate::queue::submit::{self, NewTask};
+use crate::queue::submit::{self, Aside, NewTask};
 use crate::queue::wait::Wanted;
 use crate::task::{End, Priority, check_key};
 
@@ -63,16 +63,46 @@ impl<A: Agent> Call<A> {
         self
     }
 
-    fn into_task(self, id: TaskId, tenant: &str) -> Result<NewTask> {
+    /// Without its types.
+    fn erase(self) -> Result<Child> {
         self.record.as_ref().map_or(Ok(()), |record| record.check())?;
         let input = Payload::encode(&self.input, limits::PAYLOAD_BYTES)?;
         check_key("key", self.key.as_deref())?;
-        Ok(NewTask {
+        Ok(Child {
+            agent: A::NAME.to_owned(),
+            versions: String::new(),
+            input,
+            priority: self.priority,
+            key: self.key,
+            record: self.record,
+            aside: None,
+        })
+    }
+}
+
+/// A child to be, whatever its types: a typed call's, or a plan's.
+#[derive(Clone, Debug)]
+pub(crate) struct Child {
+    pub(crate) agent: String,
+    /// The range of its agent's versions that may have it, or nothing.
+    pub(crate) versions: String,
+    pub(crate) input: Payload,
+    pub(crate) priority: Priority,
+    pub(crate) key: Option<String>,
+    pub(crate) record: Option<Arc<family::Record>>,
+    pub(crate) aside: Option<Aside>,
+}
+
+impl Child {
+    pub(crate) fn into_task(self, id: TaskId, tenant: &str) -> NewTask {
+        NewTask {
             priority: self.priority,
             key: self.key.unwrap_or_default(),
+            versions: self.versions,
             record: self.record,
-            ..NewTask::new(id, A::NAME, tenant, input)
-        })
+            aside: self.aside,
+            ..NewTask::new(id, self.agent, tenant, self.input)
+        }
     }
 }
 
@@ -208,7 +238,7 @@ impl Context {
         let task = &self.run.claimed.task;
         let new = Arc::new(NewTask {
             correlation: Some(task.correlation.clone().unwrap_or_else(|| task.root.to_string())),
-            ..call.into_task(id, self.tenant())?
+            ..call.erase()?.into_task(id, self.tenant())
         });
         let record = Arc::new(Record {
             lease: self.run.lease(),
@@ -248,14 +278,8 @@ impl Context {
                 .with("children", calls.len())
                 .with("limit", limits::MAP_CHILDREN));
         }
-        if self.run.claimed.depth >= limits::CALL_DEPTH {
-            return Err(Failure::terminal("calls are nested too deep")
-                .with_kind(ErrorKind::LimitReached)
-                .with("call", name)
-                .with("agent", A::NAME)
-                .with("limit", limits::CALL_DEPTH)
-                .with_hint("an agent probably calls itself without an end"));
-        }
+        self.check_depth(name)
+            .map_err(|failure| failure.with("agent", A::NAME))?;
         let key = self.key(Kind::Children, name)?;
         let known = self.run.journal().get(&key).is_some();
         // Inputs are only encoded for children that are not there yet.
@@ -264,7 +288,7 @@ impl Context {
         } else {
             calls
                 .into_iter()
-                .map(|call| call.into_task(self.run.queue.ids.next(), self.tenant()))
+                .map(|call| Ok(call.erase()?.into_task(self.run.queue.ids.next(), self.tenant())))
                 .collect::<Result<Vec<_>>>()?
         };
         let children = || Wanted::Children {
@@ -274,6 +298,18 @@ impl Context {
         };
         let first = self.outcome::<u64>(&key, gather.kind(), children).await;
         Ok((key, first))
+    }
+
+    /// Refuses to call from a task that lies as deep as any may.
+    pub(crate) fn check_depth(&self, name: &str) -> Result<(), Failure> {
+        if self.run.claimed.depth < limits::CALL_DEPTH {
+            return Ok(());
+        }
+        Err(Failure::terminal("calls are nested too deep")
+            .with_kind(ErrorKind::LimitReached)
+            .with("call", name)
+            .with("limit", limits::CALL_DEPTH)
+            .with_hint("an agent probably calls itself without an end"))
     }
 
     /// How the children of a call ended, in the order of their items.
@@ -368,7 +404,7 @@ impl Context {
         Ok((winner, output))
     }
 
-    async fn cancel_rest(&self, key: &str, reason: &'static str) -> Result<(), Failure> {
+    pub(crate) async fn cancel_rest(&self, key: &str, reason: &'static str) -> Result<(), Failure> {
         let (lease, queue, key) = (self.run.lease(), self.run.queue.clone(), key.to_owned());
         self.run
             .tell(move |tx| cancel::siblings(tx, &queue, lease, &key, reason))

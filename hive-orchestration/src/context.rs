@@ -2,6 +2,7 @@
 
 mod activity;
 mod blocking;
+mod colleagues;
 mod drift;
 mod progress;
 mod record;
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::activity::Activity;
 pub(crate) use self::blocking::{Threads, panicked};
+pub(crate) use self::colleagues::{Address, Colleague, Colleagues};
 pub(crate) use self::drift::Recall;
 pub use self::record::{OwnDeployment, OwnReview, OwnWorkflow};
 pub use self::step::{Effect, Step};
@@ -57,6 +59,7 @@ pub(crate) struct Run {
     pub(crate) db: Db,
     pub(crate) queue: Queue,
     pub(crate) model: ModelHandle,
+    pub(crate) colleagues: Arc<dyn Colleagues>,
     threads: Arc<Threads>,
     pub(crate) activity: Activity,
     pub(crate) stop: CancellationToken,
@@ -64,11 +67,13 @@ pub(crate) struct Run {
 }
 
 impl Run {
+    #[expect(clippy::too_many_arguments, reason = "what a run is made of, once")]
     pub(crate) fn new(
         claimed: Claimed,
         db: Db,
         queue: Queue,
         model: ModelHandle,
+        colleagues: Arc<dyn Colleagues>,
         threads: Arc<Threads>,
         stop: CancellationToken,
         journal: Journal,
@@ -78,6 +83,7 @@ impl Run {
             db,
             queue,
             model,
+            colleagues,
             threads,
             activity: Activity::default(),
             stop,

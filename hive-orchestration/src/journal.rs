@@ -29,6 +29,8 @@ pub(crate) enum Kind {
     Children,
     /// What a run says of its own record.
     Record,
+    /// A plan, a decision on one, or a node of one that could not be called.
+    Plan,
     /// Children of which the first output counts.
     Race,
     /// Children whose failures are values.
@@ -47,6 +49,7 @@ impl Kind {
             Self::Signal => 4,
             Self::Children => 5,
             Self::Record => 6,
+            Self::Plan => 13,
             Self::Race => 14,
             Self::Settled => 15,
             Self::Spawn => 16,
@@ -62,6 +65,7 @@ impl Kind {
             4 => Self::Signal,
             5 => Self::Children,
             6 => Self::Record,
+            13 => Self::Plan,
             14 => Self::Race,
             15 => Self::Settled,
             16 => Self::Spawn,
@@ -80,6 +84,7 @@ impl Kind {
             Self::Signal => "wait",
             Self::Children | Self::Race | Self::Settled => "call",
             Self::Record => "record",
+            Self::Plan => "plan",
             Self::Spawn => "spawn",
         }
     }

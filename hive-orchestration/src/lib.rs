@@ -67,7 +67,7 @@
 //! [`core`] (database, clock, models), [`bus`] (events) and [`errors`] are the crates below, re-exported; [`limits`] holds
 //! every bound with its reason, [`settings`] what an operator may set. [`task`] describes what can be asked of a task,
 //! [`flow`] how much of it may go on at once, [`family`] what reviews, workflows and deployments say of themselves, [`registry`] who is
-//! there, [`router`] who gets a task that is not meant for one agent by name, [`schedule`] when tasks are submitted by themselves,
+//! there, [`router`] who gets a task that is not meant for one agent by name, [`plan`] what models may write down for others to do, [`schedule`] when tasks are submitted by themselves,
 //! [`builders`] what `Hive::open` and its kin return. [`autoscale`] decides how many workers the load needs, and sees to it that
 //! there are; [`telemetry`] lists what is counted and measured.
 
@@ -91,6 +91,7 @@ pub mod process;
 pub mod autoscale;
 pub mod registry;
 pub mod router;
+pub mod plan;
 pub mod schedule;
 mod tables;
 mod worker;
@@ -123,4 +124,5 @@ pub mod builders {
     pub use crate::context::{OwnDeployment, OwnReview, OwnWorkflow, Step, Wait};
     pub use crate::handle::Watch;
     pub use crate::hive::{Builder, Define, Scheduling, Submit};
+    pub use crate::plan::Execution;
 }

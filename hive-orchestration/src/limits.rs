@@ -48,6 +48,44 @@ pub const KEY_BYTES: usize = 256;
 /// Children of one `map`: one commit holds them all, and a parent that wants more should page.
 pub const MAP_CHILDREN: usize = 10_000;
 
+/// Nodes of one plan: a planner that wants more should plan in stages, or have a node that is a map.
+pub const PLAN_NODES: usize = 512;
+
+/// Dependencies of one plan, by reference and by order. What is checked for each of them is done at once.
+pub const PLAN_EDGES: usize = 8_192;
+
+/// Bytes of a plan as JSON: it stands in the journal whole, once more with every revision.
+pub const PLAN_BYTES: usize = 256 << 10;
+
+/// How deep the input of a plan's node may nest: less than a payload may, because outputs are put into it.
+pub const PLAN_INPUT_DEPTH: usize = 32;
+
+/// Bytes of the id of a plan's node: it stands in the names of calls.
+pub const PLAN_ID_BYTES: usize = 64;
+
+/// How often a plan may call for one node until that has an output. Agents try again by themselves as well.
+pub const PLAN_ATTEMPTS: u32 = 8;
+
+/// Times that one plan may be revised: each revision stands in the journal.
+pub const PLAN_REVISIONS: u32 = 32;
+
+/// Times in a row that a revision may be refused before the plan fails: who cannot mend it by then, will not.
+pub const PLAN_REPAIRS: u32 = 3;
+
+/// Findings about one plan that are told: nobody reads more before mending some.
+pub const PLAN_FINDINGS: usize = 64;
+
+/// How far schemas are followed into each other when it is checked whether an output fits an input: types that contain themselves
+/// have no end.
+pub const PLAN_SCHEMA_DEPTH: usize = 24;
+
+/// Schemas that are looked at for one node when it is checked: alternatives within alternatives multiply. What is left then is
+/// found out when the node starts.
+pub const PLAN_SCHEMA_STEPS: usize = 50_000;
+
+/// How long a plan waits before it asks again for an agent of which all that could have a node are away.
+pub const PLAN_ROUTE_WAIT: Duration = Duration::from_secs(5);
+
 /// Levels of calls below a root task. Deeper is almost always an agent that calls itself without an end.
 pub const CALL_DEPTH: u32 = 64;
 

@@ -31,7 +31,7 @@ pub use self::listing::{Listing, Query, Status};
 pub use self::statistics::{Statistics, Times};
 pub use crate::agent::{Capability, Declaration};
 
-pub(crate) use self::listing::discover;
+pub(crate) use self::listing::{discover, shapes};
 pub(crate) use self::meter::{Ended, Meters};
 pub(crate) use self::presence::{Load, Loads, Presence, keep};
 pub(crate) use self::statistics::{Record, statistics};

@@ -2,6 +2,7 @@
 
 mod allowance;
 mod bell;
+mod colleagues;
 mod drive;
 mod others;
 mod places;
@@ -21,6 +22,7 @@ use hive_core::shutdown::Shutdown;
 use hive_errors::Result;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::colleagues::{Decided, by_the_picture, decide_in, known};
 pub(crate) use self::places::Places;
 use crate::autoscale::Policy;
 use crate::context::Threads;

@@ -46,7 +46,7 @@ impl Activity {
     }
 
     /// A branch waits until the guard is dropped.
-    pub(crate) fn wait(&self, new: Option<NewWait>) -> Waiting<'_> {
+    pub(crate) fn wait(&self, new: impl IntoIterator<Item = NewWait>) -> Waiting<'_> {
         let mut state = self.state();
         state.waiting += 1;
         state.new.extend(new);

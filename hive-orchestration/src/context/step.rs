@@ -192,7 +192,13 @@ enum Unsuccessful {
 
 impl Context {
     /// Writes an outcome to the journal; it is on disk when this returns.
-    async fn remember(&self, key: String, kind: Kind, type_name: &'static str, value: Payload) -> Result<(), Failure> {
+    pub(crate) async fn remember(
+        &self,
+        key: String,
+        kind: Kind,
+        type_name: &'static str,
+        value: Payload,
+    ) -> Result<(), Failure> {
         let record = Record {
             lease: self.run.lease(),
             at: self.run.queue.clock.now(),

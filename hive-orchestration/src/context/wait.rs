@@ -200,6 +200,40 @@ impl Context {
     }
 }
 
+impl Context {
+    /// Begins `new`, all in one commit, and waits until one of the entries under `keys` is neither pending nor held any more.
+    pub(crate) async fn any_settled(&self, keys: &[String], new: Vec<NewWait>) {
+        for wait in &new {
+            let kind = match &wait.what {
+                Wanted::Timer { .. } => Kind::Timer,
+                Wanted::Signal { .. } => Kind::Signal,
+                Wanted::Children { kind, .. } => *kind,
+                Wanted::Decision { kind, .. } => *kind,
+            };
+            let begun = Entry {
+                kind,
+                standing: Standing::Pending,
+                value: None,
+            };
+            self.run.journal().put(wait.key.clone(), begun);
+        }
+        let _waiting = self.run.activity.wait(new);
+        loop {
+            let mut news = pin!(self.run.activity.news());
+            news.as_mut().enable();
+            let settled = {
+                let journal = self.run.journal();
+                keys.iter()
+                    .any(|key| journal.get(key).is_none_or(|entry| entry.standing == Standing::Done))
+            };
+            if settled {
+                return;
+            }
+            news.await;
+        }
+    }
+}
+
 impl<'a, T> Wait<'a, T> {
     /// Puts a question to people. It stands in the task's status, and among the [interruptions](crate::Hive::interruptions), until the
     /// answer comes ([`TaskHandle::answer`](crate::TaskHandle::answer)).

@@ -2,20 +2,28 @@
 
 use std::sync::Arc;
 
-use hive_core::db::{Snapshot, Tx};
+use hive_core::db::Tx;
 use hive_core::id::TaskId;
 use hive_errors::{Error, ErrorKind, Result};
 
+use super::Hive;
 use crate::limits;
+use crate::plan::Catalogue;
 use crate::queue::submit::{self, NewTask, Submitted};
-use crate::router::{self, Directory, Request, Route, Routed};
-use crate::worker::Shop;
+use crate::router::{self, Directory, Request, Routed};
+use crate::worker::{Decided, Shop, by_the_picture, known};
 
-/// What was asked for, and who was chosen.
-#[derive(Clone, Debug)]
-pub(super) struct Decided {
-    pub(super) request: Request,
-    pub(super) route: Route,
+impl Hive {
+    /// The agents that are there now, in all processes that share the database: what a [plan](crate::plan) is checked against, and what a
+    /// planner is shown.
+    ///
+    /// # Errors
+    /// Those of [`Db::read`](hive_core::db::Db::read).
+    pub async fn catalogue(&self) -> Result<Catalogue> {
+        let shop = Arc::clone(self.shop());
+        let known = self.shop().db.read(move |db| known(&shop, db)).await?;
+        Ok(Catalogue::from_known(known))
+    }
 }
 
 /// Decides by a picture of who is there that is not old, and takes a new one before it says that there is nobody.
@@ -31,30 +39,6 @@ pub(super) async fn decide(shop: &Shop, request: &Request) -> Result<Decided> {
         }
         decided => decided,
     }
-}
-
-/// The same within a transaction.
-pub(super) fn decide_in(shop: &Shop, db: &Snapshot<'_>, request: &Request) -> Result<Decided> {
-    let is_new = shop.directory.is_stale();
-    if is_new {
-        shop.directory.hang(Directory::look(db)?);
-    }
-    match by_the_picture(shop, request) {
-        Err(error) if error.kind() == ErrorKind::UnknownAgent && !is_new => {
-            shop.directory.hang(Directory::look(db)?);
-            by_the_picture(shop, request)
-        }
-        decided => decided,
-    }
-}
-
-fn by_the_picture(shop: &Shop, request: &Request) -> Result<Decided> {
-    let chance = shop.directory.chance(&request.target, shop.queue.rng.next_u64());
-    let route = router::decide(&*shop.router, request, chance, &shop.directory.candidates())?;
-    Ok(Decided {
-        request: request.clone(),
-        route,
-    })
 }
 
 /// Submits a task that was routed, with the record of the decision; or finds the one that was submitted under the same

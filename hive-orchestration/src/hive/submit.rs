@@ -16,7 +16,7 @@ use hive_errors::{Error, ErrorKind, Result};
 use serde::Serialize;
 
 use super::Hive;
-use super::route::{self, Decided};
+use super::route;
 use crate::family::Record;
 use crate::handle::TaskHandle;
 use crate::limits;
@@ -24,7 +24,7 @@ use crate::queue;
 use crate::queue::submit::{self, NewTask, Single, Start};
 use crate::router::Request;
 use crate::task::{Priority, check_key, check_name, check_token};
-use crate::worker::Shop;
+use crate::worker::{Decided, Shop, decide_in};
 
 /// A task about to be submitted; await it. Made by [`Hive::submit`] and [`Hive::submit_named`].
 #[must_use = "a task is submitted when this is awaited"]
@@ -171,7 +171,7 @@ impl<T> Submit<T> {
         let shop = self.hive.shop();
         let placed = match &self.whom {
             Whom::Agent(agent) => Placed::named(self.check(agent)?),
-            Whom::Routed(request) => self.placed(route::decide_in(shop, tx, request)?)?,
+            Whom::Routed(request) => self.placed(decide_in(shop, tx, request)?)?,
         };
         Ok(placed.submit(tx, shop)?.id)
     }

@@ -74,6 +74,16 @@ pub(crate) fn siblings(tx: &mut Tx<'_>, queue: &Queue, lease: Lease, call: &str,
     descendants(tx, queue, left.iter().map(|task| task.seq))
 }
 
+/// Forgets that a child which has ended was called under this key: another stands for it now. Who brings the parent back does not
+/// bring that child back. The caller has the parent's lease.
+pub(crate) fn let_go(tx: &mut Tx<'_>, parent: i64, call: &str) -> Result<()> {
+    tx.execute(
+        "UPDATE task SET call = NULL WHERE parent = ?1 AND call = ?2",
+        &[&parent, &call],
+    )?;
+    Ok(())
+}
+
 /// Ends one task; `None` when it had ended. The caller has locked it.
 fn end(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef, reason: &'static str) -> Result<Option<Failure>> {
     let now = tx.now()?;

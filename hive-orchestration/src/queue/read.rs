@@ -70,7 +70,7 @@ fn waiting_for(db: &Snapshot<'_>, seq: i64) -> Result<Vec<WaitingFor>> {
                     until: row.get(4)?,
                 }),
                 Kind::Children | Kind::Race | Kind::Settled => Some(WaitingFor::Children { remaining: row.get(6)? }),
-                Kind::Step | Kind::Once | Kind::Transaction | Kind::Record | Kind::Spawn => None,
+                Kind::Step | Kind::Once | Kind::Transaction | Kind::Record | Kind::Spawn | Kind::Plan => None,
             })
         },
     )?;
@@ -110,6 +110,45 @@ pub(crate) fn children(db: &Snapshot<'_>, parent: i64, call: &str) -> Result<Vec
     )
 }
 
+/// A child of a plan, without its output.
+#[derive(Clone, Debug)]
+pub(crate) struct Called {
+    pub(crate) call: String,
+    pub(crate) id: TaskId,
+    pub(crate) agent: String,
+    pub(crate) attempt: u32,
+    /// `None` while it goes on; without the output where it succeeded.
+    pub(crate) end: Option<Result<(), Failure>>,
+}
+
+/// The children whose calls begin with `prefix`.
+pub(crate) fn called(db: &Snapshot<'_>, parent: i64, prefix: &str) -> Result<Vec<Called>> {
+    db.query(
+        "SELECT call, id, agent, attempt, state, failure FROM task LEFT JOIN task_note ON task_note.task = task.seq
+         WHERE parent = ?1 AND substr(call, 1, length(CAST(?2 AS TEXT))) = CAST(?2 AS TEXT)",
+        &[&parent, &prefix],
+        |row| {
+            let state = TaskState::from_code(row.get(4)?)?;
+            let end = match state {
+                TaskState::Scheduled | TaskState::Queued | TaskState::Running | TaskState::Waiting => None,
+                TaskState::Succeeded => Some(Ok(())),
+                TaskState::Failed | TaskState::Cancelled | TaskState::Dead => Some(Err(failure_of(row.get(5)?)?)),
+            };
+            Ok(Called {
+                call: row.get(0)?,
+                id: row.get(1)?,
+                agent: row.get(2)?,
+                attempt: row.get(3)?,
+                end,
+            })
+        },
+    )
+}
+
+fn failure_of(text: Option<String>) -> Result<Failure> {
+    Ok(parse(text)?.unwrap_or_else(|| Failure::terminal("the task left no reason")))
+}
+
 fn end_of(state: TaskState, output: Option<Payload>, failure: Option<String>) -> Result<Option<End>> {
     Ok(match (state, output) {
         (TaskState::Scheduled | TaskState::Queued | TaskState::Running | TaskState::Waiting, _) => None,
@@ -118,8 +157,7 @@ fn end_of(state: TaskState, output: Option<Payload>, failure: Option<String>) ->
             return Err(Error::new(ErrorKind::Corrupt, "a task succeeded without an output"));
         }
         (TaskState::Failed | TaskState::Cancelled | TaskState::Dead, _) => {
-            let failure = parse(failure)?.unwrap_or_else(|| Failure::terminal("the task left no reason"));
-            Some(End::Failure(state, failure))
+            Some(End::Failure(state, failure_of(failure)?))
         }
     })
 }

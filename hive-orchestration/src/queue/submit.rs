@@ -43,6 +43,34 @@ pub(crate) struct NewTask {
     pub(crate) record: Option<Arc<Record>>,
     /// The event of its submission, where that was made beforehand.
     pub(crate) event: Option<NewEvent>,
+    /// What is written down beside it.
+    pub(crate) aside: Option<Aside>,
+}
+
+/// Something that is written in the transaction which submits a task, once the task is there: how it found its agent.
+#[derive(Clone)]
+pub(crate) struct Aside(Arc<WriteAside>);
+
+type WriteAside = dyn Fn(&mut Tx<'_>, &Queue, &TaskRef) -> Result<()> + Send + Sync;
+
+impl Aside {
+    pub(crate) fn new(write: impl Fn(&mut Tx<'_>, &Queue, &TaskRef) -> Result<()> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(write))
+    }
+
+    /// One after the other.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self::new(move |tx, queue, task| {
+            (self.0)(tx, queue, task)?;
+            (other.0)(tx, queue, task)
+        })
+    }
+}
+
+impl std::fmt::Debug for Aside {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Aside")
+    }
 }
 
 /// When a task may start.
@@ -80,6 +108,7 @@ impl NewTask {
             labels: Vec::new(),
             record: None,
             event: None,
+            aside: None,
         }
     }
 
@@ -332,6 +361,11 @@ fn insert(
         });
     events.extend(family::attach(tx, &records, now)?);
     emit::all(tx, queue, events)?;
+    for ((new, parent), seq) in tasks.iter().zip(&seqs) {
+        if let (Some(Aside(write)), Some(seq)) = (&new.aside, *seq) {
+            write(tx, queue, &new.told(seq, *parent))?;
+        }
+    }
     if wake {
         queue.wake_ready(tx);
     }

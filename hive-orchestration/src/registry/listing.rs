@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hive_core::clock::Timestamp;
 use hive_core::db::{Dialect, Row, Snapshot};
 use hive_core::id::InstanceId;
+use hive_core::payload::Schema;
 use hive_errors::{Error, ErrorKind, Result};
 use schemars::JsonSchema;
 use semver::{Version, VersionReq};
@@ -199,6 +200,15 @@ pub(crate) fn discover(db: &Snapshot<'_>, query: &Query) -> Result<Vec<Listing>>
     found.retain(|listing| query.admits(listing));
     found.sort_by(|one, other| (&one.agent, one.instance).cmp(&(&other.agent, other.instance)));
     Ok(found)
+}
+
+/// What a version of an agent takes and gives.
+pub(crate) fn shapes(db: &Snapshot<'_>, name: &str, version: &Version) -> Result<Option<(Schema, Schema)>> {
+    db.query_opt(
+        "SELECT input, output FROM agent_version WHERE name = ?1 AND version = ?2",
+        &[&name, &version.to_string()],
+        |row| Ok((parse(row.text(0)?)?, parse(row.text(1)?)?)),
+    )
 }
 
 fn listing(row: &Row<'_>, silent: Option<Timestamp>) -> Result<Listing> {

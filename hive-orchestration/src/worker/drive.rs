@@ -14,7 +14,7 @@ use super::allowance::Allowance;
 use super::bell::Bell;
 use super::places::Place;
 use crate::agent::AnyAgent;
-use crate::context::{Context, Run, panicked};
+use crate::context::{Colleagues, Context, Run, panicked};
 use crate::journal::Journal;
 use crate::lease::Lease;
 use crate::limits;
@@ -86,7 +86,7 @@ impl Drop for Leave<'_> {
     }
 }
 
-async fn attempt(shop: &Shop, agent: &AnyAgent, claimed: Claimed, place: Place) -> End {
+async fn attempt(shop: &Arc<Shop>, agent: &AnyAgent, claimed: Claimed, place: Place) -> End {
     let (lease, signs, clock) = (claimed.lease, claimed.signs.clone(), &*shop.queue.clock);
     // A first run has nothing to remember.
     let journal = if lease.attempt == 1 {
@@ -108,6 +108,7 @@ async fn attempt(shop: &Shop, agent: &AnyAgent, claimed: Claimed, place: Place) 
         shop.db.clone(),
         shop.queue.clone(),
         shop.model.clone(),
+        Arc::clone(shop) as Arc<dyn Colleagues>,
         Arc::clone(&shop.threads),
         signs.stop.clone(),
         journal,

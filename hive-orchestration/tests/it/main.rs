@@ -23,6 +23,7 @@ mod kill;
 mod kit;
 mod many;
 mod metrics;
+mod plans;
 #[cfg(all(feature = "process", unix))]
 mod process;
 mod program;
@@ -185,6 +186,21 @@ cases! {
         what_is_in_place_is_what_deployments_say,
         records_are_forgotten_with_their_tasks_and_what_is_in_place_is_not,
         reviews_are_found_as_they_are_asked_for,
+    }
+    plans {
+        each_node_is_done_once_and_in_order_whatever_happens,
+        the_plan_that_was_first_goes_on,
+        what_a_failure_does_is_the_nodes_to_say,
+        a_plan_that_fails_cancels_what_runs_and_comes_back_whole,
+        conditions_decide_what_is_wanted,
+        no_more_nodes_run_at_once_than_may,
+        a_reference_that_leads_nowhere_is_the_nodes_failure,
+        a_plan_that_cannot_be_carried_out_starts_nothing,
+        a_failed_node_is_replaced_and_the_revision_is_asked_for_once,
+        a_revision_that_cannot_be_is_asked_for_again,
+        a_capability_is_given_to_whoever_can_when_the_node_starts,
+        a_model_mends_its_plan,
+        who_waits_for_a_plan_is_parked,
     }
     trouble {
         settings_that_panic_end_the_task,
