@@ -64,7 +64,7 @@ impl<A: Agent> Call<A> {
     }
 
     /// Without its types.
-    fn erase(self) -> Result<Child> {
+    pub(crate) fn erase(self) -> Result<Child> {
         self.record.as_ref().map_or(Ok(()), |record| record.check())?;
         let input = Payload::encode(&self.input, limits::PAYLOAD_BYTES)?;
         check_key("key", self.key.as_deref())?;
@@ -247,6 +247,7 @@ impl Context {
             kind: Kind::Spawn,
             type_name: std::any::type_name::<TaskId>(),
             value: Payload::encode(&id, limits::PAYLOAD_BYTES)?,
+            also: None,
         });
         let queue = self.run.queue.clone();
         self.run
@@ -298,6 +299,29 @@ impl Context {
         };
         let first = self.outcome::<u64>(&key, gather.kind(), children).await;
         Ok((key, first))
+    }
+
+    /// Calls a child of which nothing but its success matters, as [`Context::call`] does.
+    pub(crate) async fn call_untyped(&self, name: &str, child: Child) -> Result<(), Failure> {
+        self.check_depth(name)?;
+        let key = self.key(Kind::Children, name)?;
+        let mut task = Some(child.into_task(self.run.queue.ids.next(), self.tenant()));
+        let children = || Wanted::Children {
+            kind: Kind::Children,
+            tasks: task.take().into_iter().collect(),
+            parallel: 1,
+        };
+        self.outcome::<u64>(&key, Kind::Children, children).await;
+        let _working = self.run.activity.work();
+        let (parent, call) = (self.run.lease().task, key);
+        let ends = self.run.ask(move |db| read::children(db, parent, &call)).await?;
+        match ends.into_iter().next() {
+            Some((_, Some(End::Output(_)))) => Ok(()),
+            Some((agent, Some(End::Failure(_, failure)))) => {
+                Err(failure.into_terminal().with("agent", agent).with("call", name))
+            }
+            Some((_, None)) | None => Err(unended()),
+        }
     }
 
     /// Refuses to call from a task that lies as deep as any may.

@@ -8,6 +8,7 @@ mod progress;
 mod record;
 mod step;
 mod transaction;
+mod undo;
 mod wait;
 
 use std::fmt;

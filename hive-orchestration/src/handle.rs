@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::context::Signal;
 use crate::limits;
-use crate::queue::{self, admin, cancel, read, wait};
+use crate::queue::{self, admin, cancel, read, undo, wait};
 use crate::task::{Decision, End, TaskState, TaskStatus, check_name};
 use crate::wake::News;
 use crate::worker::Shop;
@@ -81,13 +81,22 @@ impl<T> TaskHandle<T> {
     /// deadline. What its steps remember stands, so it goes on where it stood; children that did not succeed are called anew.
     ///
     /// # Errors
-    /// `conflict` when it has not ended, or succeeded, or was called by another task: bring the root back then.
+    /// `conflict` when it has not ended, or succeeded; when it was called by another task: bring the root back then; and when what it did
+    /// is being [undone](Self::undo).
     ///
     /// # Cancel safety
     /// Dropped, the task may be brought back or not.
     pub async fn redrive(&self) -> Result<()> {
         let (id, queue) = (self.id, self.shop.queue.clone());
         self.tell(move |tx| admin::redrive(tx, &queue, id)).await
+    }
+
+    /// The task that undoes what this one did, once this one has failed, died or been cancelled; `None` when nothing was registered with
+    /// [`Context::undo`](crate::Context::undo). It is there from the same moment on.
+    pub async fn undo(&self) -> Result<Option<TaskHandle<()>>> {
+        let id = self.id;
+        let undo = self.ask(move |db| undo::of(db, id)).await?;
+        Ok(undo.map(|undo| TaskHandle::new(undo, Arc::clone(&self.shop))))
     }
 
     /// Sends a value to the task. It wakes the oldest wait for that signal; one that comes before is kept, up to

@@ -43,6 +43,7 @@ use crate::task::query::{TaskPage, TaskQuery};
 use crate::task::question::{InterruptionPage, InterruptionQuery};
 use crate::task::{Scope, TaskState};
 use crate::telemetry::Telemetry;
+use crate::undo::Undoer;
 use crate::worker::{self, Places, Shop};
 
 /// Describes a hive before it is started. Made by [`Hive::open`].
@@ -142,7 +143,7 @@ impl Builder {
     /// Those of [`Db::open`](hive_core::db::Db::open); `conflict` when two agents share a name; `invalid-input` for a name
     /// or a concurrency that is not valid. Nothing runs then.
     pub async fn start(self) -> Result<Hive> {
-        let mut registry = Registry::default();
+        let mut registry = Registry::with_own(Undoer.into());
         for agent in self.agents {
             registry.add(agent)?;
         }

@@ -16,6 +16,7 @@ use hive_core::payload::Payload;
 use hive_errors::{Error, ErrorKind, Result};
 
 use crate::lease::{Lease, guard, hold};
+use crate::limits;
 
 /// What made an entry. An entry that is asked for as another kind has drifted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub(crate) enum Kind {
     Record,
     /// A plan, a decision on one, or a node of one that could not be called.
     Plan,
+    /// A call that takes something back, should the task fail.
+    Undo,
     /// Children of which the first output counts.
     Race,
     /// Children whose failures are values.
@@ -50,6 +53,7 @@ impl Kind {
             Self::Children => 5,
             Self::Record => 6,
             Self::Plan => 13,
+            Self::Undo => 7,
             Self::Race => 14,
             Self::Settled => 15,
             Self::Spawn => 16,
@@ -66,6 +70,7 @@ impl Kind {
             5 => Self::Children,
             6 => Self::Record,
             13 => Self::Plan,
+            7 => Self::Undo,
             14 => Self::Race,
             15 => Self::Settled,
             16 => Self::Spawn,
@@ -86,6 +91,7 @@ impl Kind {
             Self::Record => "record",
             Self::Plan => "plan",
             Self::Spawn => "spawn",
+            Self::Undo => "undo",
         }
     }
 }
@@ -115,6 +121,8 @@ pub(crate) struct Journal {
     occurrences: HashMap<String, u32>,
     /// Occurrences that were given back, by what stands before the `#`.
     free: HashMap<String, BTreeSet<u32>>,
+    /// How many calls were registered that take something back, and their bytes.
+    undo: (usize, usize),
 }
 
 impl Journal {
@@ -139,8 +147,13 @@ impl Journal {
                 ))
             },
         )?;
+        let undo = entries.iter().filter(|(_, entry)| entry.kind == Kind::Undo);
+        let undo = undo.fold((0, 0), |(count, bytes), (_, entry)| {
+            (count + 1, bytes + entry.value.as_ref().map_or(0, Payload::size))
+        });
         Ok(Self {
             entries: entries.into_iter().collect(),
+            undo,
             ..Self::default()
         })
     }
@@ -165,6 +178,16 @@ impl Journal {
         }
     }
 
+    /// The number of another call that takes something back; `None` when there are too many.
+    pub(crate) fn count_undo(&mut self, size: usize) -> Option<u64> {
+        let (count, bytes) = (self.undo.0 + 1, self.undo.1.saturating_add(size));
+        if count > limits::UNDO_CALLS || bytes > limits::UNDO_BYTES {
+            return None;
+        }
+        self.undo = (count, bytes);
+        Some(count as u64)
+    }
+
     pub(crate) fn get(&self, key: &str) -> Option<&Entry> {
         self.entries.get(key)
     }
@@ -187,6 +210,8 @@ pub(crate) struct Record {
     pub(crate) kind: Kind,
     pub(crate) type_name: &'static str,
     pub(crate) value: Payload,
+    /// What is remembered in the same commit.
+    pub(crate) also: Option<Box<Record>>,
 }
 
 static RECORDS: Set = Set::insert(
@@ -222,7 +247,9 @@ pub(crate) fn record_all(tx: &mut Tx<'_>, records: &[impl Borrow<Record>]) -> Re
             continue;
         }
         // One that arrives twice is written once: a set may not name a row twice.
-        rows.insert((record.lease.task, record.key.as_str()), row(record));
+        for record in std::iter::once(record).chain(record.also.as_deref()) {
+            rows.insert((record.lease.task, record.key.as_str()), row(record));
+        }
         answers.push(Ok(()));
     }
     let rows: Vec<_> = rows.into_values().collect();
@@ -233,7 +260,8 @@ pub(crate) fn record_all(tx: &mut Tx<'_>, records: &[impl Borrow<Record>]) -> Re
 /// Remembers one outcome, on the lease's strength.
 pub(crate) fn record(tx: &mut Tx<'_>, record: &Record) -> Result<()> {
     guard(tx, record.lease)?;
-    tx.insert_all(&RECORDS, &[row(record)]).map(drop)
+    let rows: Vec<_> = std::iter::once(record).chain(record.also.as_deref()).map(row).collect();
+    tx.insert_all(&RECORDS, &rows).map(drop)
 }
 
 fn row(record: &Record) -> [Cell; 7] {

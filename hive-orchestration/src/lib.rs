@@ -86,6 +86,7 @@ mod queue;
 mod context;
 mod agent;
 mod call;
+mod undo;
 #[cfg(all(feature = "process", unix))]
 pub mod process;
 pub mod autoscale;

@@ -134,6 +134,15 @@ pub const CLAIM_LANES: usize = 64;
 /// more of them waiting at the same time, what stands behind them is only found by a process that takes some.
 pub const CLAIM_REFUSED_BYTES: usize = 16_384;
 
+/// Calls that a task may register to be undone: they are called one after the other.
+pub const UNDO_CALLS: usize = 1_000;
+
+/// Bytes of the inputs of those calls together: they are the input of one task.
+pub const UNDO_BYTES: usize = 4 << 20;
+
+/// Bytes that such a call takes beside its input: names, a key and the words around them.
+pub const UNDO_WORDS: usize = 2 * KEY_BYTES + 2 * NAME_BYTES + TOKEN_BYTES + 512;
+
 /// Choices of a question, and names of those who may answer it: people read them.
 pub const QUESTION_CHOICES: usize = 100;
 

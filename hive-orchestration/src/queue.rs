@@ -28,6 +28,7 @@ pub(crate) mod record;
 pub(crate) mod recover;
 pub(crate) mod schema;
 pub(crate) mod submit;
+pub(crate) mod undo;
 pub(crate) mod wait;
 
 use std::sync::Arc;

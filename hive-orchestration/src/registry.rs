@@ -44,6 +44,8 @@ use crate::task::check_token;
 pub(crate) struct Registry {
     agents: BTreeMap<String, AnyAgent>,
     declarations: BTreeMap<String, Declaration>,
+    /// What every hive has, and nobody sees.
+    own: Option<AnyAgent>,
 }
 
 impl Registry {
@@ -51,7 +53,7 @@ impl Registry {
     /// `invalid-input` and the like for a declaration that is not valid; `conflict` for a name that is taken.
     pub(crate) fn add(&mut self, agent: AnyAgent) -> Result<()> {
         check_token("agent", agent.name())?;
-        if self.agents.contains_key(agent.name()) {
+        if self.get(agent.name()).is_some() {
             return Err(Error::new(ErrorKind::Conflict, "two agents have the same name")
                 .with("agent", agent.name())
                 .with_hint("give each agent a name of its own"));
@@ -73,8 +75,22 @@ impl Registry {
         Ok(())
     }
 
+    /// With an agent of the hive's own, to which nobody can submit.
+    pub(crate) fn with_own(own: AnyAgent) -> Self {
+        Self {
+            own: Some(own),
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<&AnyAgent> {
-        self.agents.get(name)
+        let own = || self.own.as_ref().filter(|own| own.name() == name);
+        self.agents.get(name).or_else(own)
+    }
+
+    /// Whose tasks this process takes.
+    pub(crate) fn served(&self) -> impl Iterator<Item = &str> {
+        self.names().chain(self.own.as_ref().map(AnyAgent::name))
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use hive_core::clock;
 use hive_core::payload::Payload;
-use hive_errors::{Failure, RetryPolicy};
+use hive_errors::{Failure, Result as HiveResult, RetryPolicy};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Context;
 use super::drift::Recall;
+use crate::agent::Agent;
+use crate::call::{Call, Child};
 use crate::journal::{self, Entry, Kind, Record, Standing};
 use crate::limits;
 
@@ -38,8 +40,12 @@ pub struct Step<'a, F, T> {
     retry: RetryPolicy,
     timeout: Option<Duration>,
     effect: Effect,
+    undo: Option<Undoes<'a, T>>,
     output: PhantomData<fn() -> T>,
 }
+
+/// Makes the call that takes back what gave this output.
+type Undoes<'a, T> = Box<dyn Fn(&T) -> HiveResult<Child> + Send + 'a>;
 
 impl Context {
     /// Runs `work` and remembers its output under `name`, for ever: after an interruption the output comes from the
@@ -70,12 +76,13 @@ impl Context {
             retry: RetryPolicy::none(),
             timeout: None,
             effect: Effect::default(),
+            undo: None,
             output: PhantomData,
         }
     }
 }
 
-impl<F, T> Step<'_, F, T> {
+impl<'a, F, T> Step<'a, F, T> {
     /// Tries again at once, within the same attempt, when the work fails and its failure is not terminal. None unless set.
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.retry = policy;
@@ -86,6 +93,16 @@ impl<F, T> Step<'_, F, T> {
     /// that must not run twice is not tried again then: it waits for a person, as after a crash.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = Some(limit);
+        self
+    }
+
+    /// Registers what takes the step back, made of its output, in the commit that remembers that: see [`Context::undo`]. A step that
+    /// was cut off before it was remembered is not known to have done anything; where that matters, register first.
+    ///
+    /// # Failures
+    /// Those of [`Context::undo`]. The step has run then, and is not remembered.
+    pub fn undo<A: Agent>(mut self, call: impl Fn(&T) -> Call<A> + Send + 'a) -> Self {
+        self.undo = Some(Box::new(move |output| call(output).erase()));
         self
     }
 
@@ -124,6 +141,11 @@ where
             Effect::AtMostOnce => Kind::Once,
         };
         let key = self.cx.key(kind, self.name)?;
+        // Counted with the step's, whether the step runs or not.
+        let undo_key = match self.undo {
+            Some(_) => Some(self.cx.key(Kind::Undo, self.name)?),
+            None => None,
+        };
         loop {
             match self.cx.recall::<T>(&key, kind).await {
                 Recall::Done(output) => return Ok(output),
@@ -136,7 +158,15 @@ where
             match self.tries(kind).await {
                 Ok(output) => {
                     let value = Payload::encode(&output, limits::PAYLOAD_BYTES)?;
-                    self.cx.remember(key, kind, std::any::type_name::<T>(), value).await?;
+                    let also = match (undo_key, &self.undo) {
+                        (Some(key), Some(call)) => {
+                            Some(Box::new(self.cx.undo_record(key, self.name, call(&output)?)?))
+                        }
+                        _ => None,
+                    };
+                    self.cx
+                        .remember(key, kind, std::any::type_name::<T>(), value, also)
+                        .await?;
                     return Ok(output);
                 }
                 Err(Unsuccessful::Failed(failure)) => {
@@ -198,6 +228,7 @@ impl Context {
         kind: Kind,
         type_name: &'static str,
         value: Payload,
+        also: Option<Box<Record>>,
     ) -> Result<(), Failure> {
         let record = Record {
             lease: self.run.lease(),
@@ -206,6 +237,7 @@ impl Context {
             kind,
             type_name,
             value,
+            also,
         };
         self.run.remember(record).await?;
         Ok(())

@@ -49,6 +49,7 @@ impl Context {
                     kind: Kind::Transaction,
                     type_name: std::any::type_name::<T>(),
                     value: Payload::encode(&output, limits::PAYLOAD_BYTES)?,
+                    also: None,
                 };
                 journal::record(tx, &record)?;
                 Ok(output)

@@ -486,6 +486,7 @@ impl<'a> Run<'a> {
             kind: Kind::Plan,
             type_name: std::any::type_name::<Decision>(),
             value: Payload::encode(decision, limits::PAYLOAD_BYTES)?,
+            also: None,
         };
         let over: Vec<String> = (decision.before.iter())
             .flat_map(|(id, made)| (self.before(id) + 1..=*made).map(move |number| (id, number)))
@@ -622,5 +623,6 @@ fn refused(findings: Option<Findings>) -> Failure {
 
 async fn remember<T: Serialize>(cx: &Context, key: String, value: &T) -> Result<(), Failure> {
     let value = Payload::encode(value, limits::PAYLOAD_BYTES)?;
-    cx.remember(key, Kind::Plan, std::any::type_name::<T>(), value).await
+    cx.remember(key, Kind::Plan, std::any::type_name::<T>(), value, None)
+        .await
 }

@@ -109,6 +109,7 @@ pub(crate) fn redrive(tx: &mut Tx<'_>, queue: &Queue, id: TaskId) -> Result<()> 
         .with("root", task.root)
         .with_hint("bring the root back: it calls again what did not succeed"));
     }
+    super::undo::refuse(tx, &task)?;
     if !revive(tx, queue, &task)? {
         return Err(Error::new(
             ErrorKind::Conflict,

@@ -4,7 +4,7 @@ use hive_core::db::{Dialect, Tx};
 use hive_core::id::TaskId;
 use hive_errors::{Error, ErrorKind, Failure, Result};
 
-use super::{Queue, TaskRef, emit, finish, record};
+use super::{Queue, TaskRef, emit, finish, record, undo};
 use crate::lease::{Lease, guard, listed, lock};
 use crate::task::TaskState;
 
@@ -100,6 +100,7 @@ fn end(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef, reason: &'static str) -> 
     finish::record(tx, task.seq, &failure)?;
     emit::cancelled(tx, queue, task, reason)?;
     record::left(tx, queue, task, TaskState::Cancelled, &failure)?;
+    undo::begin(tx, queue, task, TaskState::Cancelled)?;
     finish::stop_run(tx, queue, task.seq);
     finish::tell_end(tx, queue, task, TaskState::Cancelled, &failure);
     Ok(Some(failure))

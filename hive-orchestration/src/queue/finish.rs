@@ -8,7 +8,7 @@ use hive_core::db::{self, Cell, Dialect, Set, Tx};
 use hive_core::payload::Payload;
 use hive_errors::{Error, ErrorKind, Failure, Result, RetryPolicy};
 
-use super::{Queue, TASKS, TaskRef, cancel, emit, submit, wait};
+use super::{Queue, TASKS, TaskRef, cancel, emit, submit, undo, wait};
 use crate::journal::Kind;
 use crate::lease::{Lease, guard, listed, lock};
 use crate::limits;
@@ -263,6 +263,7 @@ pub(super) fn end(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef, state: TaskSta
     )?;
     queue.telemetry.ended(tx, &task.agent, state);
     super::record::left(tx, queue, task, state, failure)?;
+    undo::begin(tx, queue, task, state)?;
     after_end(tx, queue, task, state, failure)
 }
 

@@ -70,7 +70,9 @@ fn waiting_for(db: &Snapshot<'_>, seq: i64) -> Result<Vec<WaitingFor>> {
                     until: row.get(4)?,
                 }),
                 Kind::Children | Kind::Race | Kind::Settled => Some(WaitingFor::Children { remaining: row.get(6)? }),
-                Kind::Step | Kind::Once | Kind::Transaction | Kind::Record | Kind::Spawn | Kind::Plan => None,
+                Kind::Step | Kind::Once | Kind::Transaction | Kind::Record | Kind::Spawn | Kind::Plan | Kind::Undo => {
+                    None
+                }
             })
         },
     )?;

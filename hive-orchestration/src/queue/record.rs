@@ -49,6 +49,7 @@ pub(crate) fn say(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef, said: &Said) -
         kind: Kind::Record,
         type_name: std::any::type_name::<()>(),
         value: Payload::encode(&(), limits::PAYLOAD_BYTES)?,
+        also: None,
     };
     journal::record(tx, &record)?;
     emit::all(tx, queue, events)

@@ -109,6 +109,8 @@ CREATE INDEX journal_open ON journal (task, state) WHERE state <> 2;
 CREATE INDEX journal_timer ON journal (wake_at) WHERE state = 0 AND wake_at IS NOT NULL;
 -- What people are waited for; a note stands there for as long.
 CREATE INDEX journal_people ON journal (at, task, key) WHERE note IS NOT NULL;
+-- What takes something back, should the task fail.
+CREATE INDEX journal_undo ON journal (task) WHERE kind = 7;
 CREATE INDEX journal_signal ON journal (task, signal, at) WHERE state = 0 AND signal IS NOT NULL;
 
 -- Signals that came before anybody waited for them.

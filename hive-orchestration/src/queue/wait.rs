@@ -159,7 +159,7 @@ fn awaited(tx: &Tx<'_>, task: i64) -> Result<(WaitsFor, Option<String>, Option<T
                 Kind::Timer => (WaitsFor::Timer, None, row.get(4)?),
                 Kind::Children | Kind::Race | Kind::Settled => (WaitsFor::Child, Some(key), None),
                 Kind::Signal => (WaitsFor::Signal, row.get(3)?, row.get(4)?),
-                Kind::Step | Kind::Once | Kind::Transaction | Kind::Record | Kind::Spawn | Kind::Plan => {
+                Kind::Step | Kind::Once | Kind::Transaction | Kind::Record | Kind::Spawn | Kind::Plan | Kind::Undo => {
                     (WaitsFor::Decision, Some(key), None)
                 }
             })

@@ -153,7 +153,7 @@ impl Rounds {
             total: free,
             agents: shop
                 .registry
-                .names()
+                .served()
                 .map(|name| (name.to_owned(), places.of(name)))
                 .collect(),
             versions: Arc::clone(&self.versions),
@@ -177,7 +177,14 @@ impl Rounds {
                     next = Next::Until(begun + claims.due_in.unwrap_or(limits::DISPATCH_TICK));
                 }
                 self.turns = claims.turns;
-                self.begin(claims.tasks, places);
+                if claimed > 0 && took >= limits::SILENCE && shop.db.dialect() == Dialect::Postgres {
+                    // The process stood still meanwhile, and others have taken it for dead: what it claimed they run by now, and what they
+                    // do not it gives back.
+                    self.unsure = true;
+                    next = Next::AtOnce;
+                } else {
+                    self.begin(claims.tasks, places);
+                }
             }
             Err(error) => failed = Some(error),
         }

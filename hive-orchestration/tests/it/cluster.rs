@@ -31,6 +31,8 @@ const WORKERS: usize = 3;
 /// Rounds unless `HIVE_CHAOS_ROUNDS` says otherwise.
 const ROUNDS: usize = 12;
 const PROGRAMS_PER_ROUND: usize = 6;
+/// So long after it came back a process may begin what it had claimed before.
+const JUST_BACK_MS: u64 = 2_000;
 /// Longer than any process may be silent.
 const STOPPED: Duration = limits::SILENCE.saturating_mul(2);
 
@@ -159,8 +161,10 @@ impl Book for Life {
         self.book.pulse.beat();
         let times = self.book.count(key) + 1;
         // A run that stood still has been taken over, most likely: then the world pays no attention to it. It goes on all the same,
-        // so that it tries to tell the database.
-        let stood_still = self.since_ms < self.book.pulse.back_ms.load(Ordering::SeqCst);
+        // so that it tries to tell the database. So has one that began at once after its process came back: what it is to do was
+        // claimed before.
+        let back_ms = self.book.pulse.back_ms.load(Ordering::SeqCst);
+        let stood_still = back_ms > 0 && self.since_ms < back_ms + JUST_BACK_MS;
         self.book.append(if stood_still { '?' } else { '+' }, key, self.since);
         Some(times)
     }

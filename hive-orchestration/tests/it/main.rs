@@ -35,6 +35,7 @@ mod schedules;
 mod shutdown;
 mod slots;
 mod trouble;
+mod undo;
 mod waiting;
 
 /// Each case on each engine.
@@ -84,6 +85,12 @@ cases! {
         failures_may_be_values_and_stand_when_the_task_comes_back,
         what_is_spawned_goes_on_alone_and_is_there_once,
         a_time_is_slept_until_and_not_longer_when_it_has_passed,
+    }
+    undo {
+        what_was_done_is_taken_back_in_reverse,
+        cancelling_takes_back_what_was_done_so_far,
+        what_cannot_be_taken_back_stops_the_rest_until_it_can,
+        nobody_submits_to_the_agent_that_undoes,
     }
     waiting {
         a_person_answers_and_the_question_stands_until_then,

@@ -107,6 +107,7 @@ fn outcome(queue: &Queue, lease: Lease) -> Record {
         kind: Kind::Step,
         type_name: "u8",
         value: value(),
+        also: None,
     }
 }
 

@@ -150,6 +150,7 @@ impl World {
             kind: Kind::Step,
             type_name: "u8",
             value: payload(1),
+            also: None,
         };
         let recorded = alone(tx, |tx| journal::record_all(tx, &[record])?.remove(0));
         let should = self.holds(lease).then_some(()).ok_or(ErrorKind::LeaseLost);
