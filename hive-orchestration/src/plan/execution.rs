@@ -122,9 +122,7 @@ impl<'a> IntoFuture for Execution<'a> {
                 .await
                 .map_err(|failure| failure.with("plan", name))?;
             run.parallel = parallel;
-            run.to_the_end(revise)
-                .await
-                .map_err(|failure| failure.with("plan", name))
+            run.finish(revise).await.map_err(|failure| failure.with("plan", name))
         })
     }
 }
@@ -235,7 +233,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    async fn to_the_end(mut self, mut revise: Option<(Revise, Reviser<'_>)>) -> Result<Outcome, Failure> {
+    async fn finish(mut self, mut revise: Option<(Revise, Reviser<'_>)>) -> Result<Outcome, Failure> {
         loop {
             let calls = self.calls().await?;
             let course = self.course(&calls).await?;
