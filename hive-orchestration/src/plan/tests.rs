@@ -174,19 +174,19 @@ fn types_that_cannot_fit_are_found() {
     check(
         json!({"id": "a", "target": "agent:shout", "input": {"$from": "w"}}),
         expect![[r#"
-            TypeMismatch /nodes/1/input: the output of `w` does not fit: it is object, and the agent takes string; refer to another part with `path`, or put a node between that converts it
+            TypeMismatch /nodes/1/input: the output of `w` does not fit: it is of type object, and the agent takes string; refer to another part with `path`, or put a node between that converts it
         "#]],
     );
     check(
         json!({"id": "a", "target": "agent:count", "input": {"$from": "w", "path": "/tags"}}),
         expect![[r#"
-            TypeMismatch /nodes/1/input: the output of `w` at `/0` does not fit: it is string, and the agent takes integer; refer to another part with `path`, or put a node between that converts it
+            TypeMismatch /nodes/1/input: the output of `w` at `/0` does not fit: it is of type string, and the agent takes integer; refer to another part with `path`, or put a node between that converts it
         "#]],
     );
     check(
         json!({"id": "a", "target": "agent:count", "input": [{"$from": "w", "path": "/score"}]}),
         expect![[r#"
-            TypeMismatch /nodes/1/input/0: the output of `w` does not fit: it is number, and the agent takes integer; refer to another part with `path`, or put a node between that converts it
+            TypeMismatch /nodes/1/input/0: the output of `w` does not fit: it is of type number, and the agent takes integer; refer to another part with `path`, or put a node between that converts it
         "#]],
     );
     // What is missing, what is too much, what is not among what is possible.
@@ -195,7 +195,7 @@ fn types_that_cannot_fit_are_found() {
         expect![[r#"
             MissingProperty /nodes/1/input: `tags` is missing, which the agent needs; add `tags`
             MissingProperty /nodes/1/input: `extra` is missing, which the agent needs; add `extra`
-            InvalidValue /nodes/1/input/words: it is -1, and the agent takes a number of at least 0; give a number within these bounds
+            InvalidValue /nodes/1/input/words: it is -1, and the agent takes at least 0; give a number within these bounds
         "#]],
     );
     check(
@@ -210,13 +210,13 @@ fn types_that_cannot_fit_are_found() {
             MissingProperty /nodes/1/input: `topic` is missing, which the agent needs; add `topic`
             InvalidValue /nodes/1/input/style: the agent takes "plain" or "verse"; give one of these
             UnknownProperty /nodes/1/input/topc: the agent does not take `topc`; did you mean `topic`?
-            InvalidValue /nodes/1/input/words: it is 900, and the agent takes a number of at least 0 of at most 255; give a number within these bounds
+            InvalidValue /nodes/1/input/words: it is 900, and the agent takes at least 0 and at most 255; give a number within these bounds
         "#]],
     );
     check(
         json!({"id": "a", "target": "agent:ask", "input": {"kind": "number", "of": "x"}}),
         expect![[r#"
-            InvalidValue /nodes/1/input/kind: the agent takes "yes"; give one of these
+            MissingProperty /nodes/1/input: `most` is missing, which the agent needs; add `most`
         "#]],
     );
     check(
@@ -242,14 +242,14 @@ fn types_that_cannot_fit_are_found() {
     check(
         json!({"id": "a", "target": "agent:shout", "input": {"$from": "w", "path": "/text", "default": 7}}),
         expect![[r#"
-            TypeMismatch /nodes/1/input/default: it is integer, and the agent takes string; give a value of that type
+            TypeMismatch /nodes/1/input/default: it is of type integer, and the agent takes string; give a value of that type
         "#]],
     );
     // Of all who may get it.
     check(
         json!({"id": "a", "target": "capability:text.change", "input": 7}),
         expect![[r#"
-            TypeMismatch /nodes/1/input: it is integer, and the agent takes string (agent `shout`); give a value of that type
+            TypeMismatch /nodes/1/input: it is of type integer, and the agent takes string (agent `shout`); give a value of that type
         "#]],
     );
 }
