@@ -34,7 +34,8 @@ impl Context {
     /// Carries out a plan and tells what has become of its nodes.
     ///
     /// The plan is remembered first: under this name the same plan goes on after an interruption, whatever plan the code would come
-    /// with then. Each node is a child of this task, as if it had been [called](Context::call): it is called once, it starts as soon as
+    /// with then. Each node is a child of this task, as if it had been [called](Context::call): it is called once, it starts as
+    /// soon as
     /// what it needs has ended, and while all that goes on this task holds no worker and, after a moment, no memory. See
     /// [the module](crate::plan) for when nodes start and when they are skipped.
     ///
@@ -53,8 +54,10 @@ impl Context {
     /// ```
     ///
     /// # Failures
-    /// Terminal ones: of kind `invalid-input`, with the [findings](crate::plan::Findings) as cause, for a plan that is not on record yet and cannot be
-    /// carried out; that of a node that failed and says [`OnFailure::Fail`](crate::plan::OnFailure::Fail), with the field `node`, after which what runs is cancelled;
+    /// Terminal ones: of kind `invalid-input`, with the [findings](crate::plan::Findings) as cause, for a plan that is not on
+    /// record yet and cannot be
+    /// carried out; that of a node that failed and says [`OnFailure::Fail`](crate::plan::OnFailure::Fail), with the field
+    /// `node`, after which what runs is cancelled;
     /// what the function given to [`Execution::revise`] returns.
     ///
     /// # Cancel safety
@@ -71,19 +74,24 @@ impl Context {
 }
 
 impl<'a> Execution<'a> {
-    /// Lets at most `limit` nodes run or wait at the same time; of those that could start the more urgent first, then those on which the
+    /// Lets at most `limit` nodes run or wait at the same time; of those that could start the more urgent first, then those on
+    /// which the
     /// longest chain hangs. Without a limit unless set.
     pub fn parallel(mut self, limit: usize) -> Self {
         self.parallel = limit.max(1);
         self
     }
 
-    /// Asks `with` whether the plan is to be another from here on, whenever nodes have ended in the way that `when` says. `None` leaves it
+    /// Asks `with` whether the plan is to be another from here on, whenever nodes have ended in the way that `when` says.
+    /// `None` leaves it
     /// as it is. Nodes that run go on meanwhile, and none is started.
     ///
-    /// What it answers is remembered, so that the same revision counts after an interruption. What it asks a model belongs in a step of
-    /// the context that it is given, whose names are those of this one question. A revision that [cannot be](Progress::check) is refused
-    /// and it is asked again, with the findings in [`Progress::refused`], up to [`PLAN_REPAIRS`](crate::limits::PLAN_REPAIRS) times; then the plan fails.
+    /// What it answers is remembered, so that the same revision counts after an interruption. What it asks a model belongs in a
+    /// step of
+    /// the context that it is given, whose names are those of this one question. A revision that [cannot be](Progress::check)
+    /// is refused
+    /// and it is asked again, with the findings in [`Progress::refused`], up to [`PLAN_REPAIRS`](crate::limits::PLAN_REPAIRS)
+    /// times; then the plan fails.
     /// A plan may be revised [`PLAN_REVISIONS`](crate::limits::PLAN_REVISIONS) times.
     ///
     /// Nodes that have not started and are left out vanish.
