@@ -96,7 +96,7 @@ fn wrong_type(at: &str, gives: Kinds, takes: Kinds) -> Misfit {
     Misfit {
         at: at.to_owned(),
         code: Code::TypeMismatch,
-        message: format!("it is {gives}, and the agent takes {takes}"),
+        message: format!("it is of type {gives}, and the agent takes {takes}"),
     }
 }
 

@@ -40,7 +40,7 @@ impl Literal<'_> {
                 return found;
             }
             // Of several alternatives the one that was meant is most likely the one that is nearest.
-            if best.as_ref().is_none_or(|known| found.len() < known.len()) {
+            if best.as_ref().is_none_or(|known| distance(&found) < distance(known)) {
                 best = Some(found);
             }
         }
@@ -52,7 +52,7 @@ impl Literal<'_> {
             vec![Finding::new(
                 at,
                 Code::TypeMismatch,
-                format!("it is {kind}, and the agent takes {takes}"),
+                format!("it is of type {kind}, and the agent takes {takes}"),
                 "give a value of that type",
             )]
         })
@@ -134,6 +134,31 @@ impl Literal<'_> {
     }
 }
 
+/// How far a value is from what is taken: what is there and wrong, such as the tag of another alternative, counts more than what is
+/// missing.
+fn distance(found: &[Finding]) -> usize {
+    let weight = |finding: &Finding| match finding.code {
+        Code::InvalidValue | Code::TypeMismatch => 4,
+        Code::LimitReached
+        | Code::Empty
+        | Code::InvalidId
+        | Code::DuplicateId
+        | Code::InvalidTarget
+        | Code::UnknownAgent
+        | Code::UnknownCapability
+        | Code::UnknownNode
+        | Code::InvalidReference
+        | Code::InvalidCondition
+        | Code::InvalidAttempts
+        | Code::Cycle
+        | Code::UnknownPath
+        | Code::MissingProperty
+        | Code::UnknownProperty
+        | Code::StartedChanged => 1,
+    };
+    found.iter().map(weight).sum()
+}
+
 /// The names, for people.
 pub(super) fn names<'a>(names: impl Iterator<Item = &'a str>) -> String {
     const SHOWN: usize = 24;
@@ -161,9 +186,10 @@ fn bounds(number: &serde_json::Number, target: View<'_>, at: &str) -> Vec<Findin
     if fits {
         return Vec::new();
     }
-    let least = limit("minimum").map_or(String::new(), |least| format!(" of at least {least}"));
-    let most = limit("maximum").map_or(String::new(), |most| format!(" of at most {most}"));
-    let message = format!("it is {number}, and the agent takes a number{least}{most}");
+    let least = limit("minimum").map(|least| format!("at least {least}"));
+    let most = limit("maximum").map(|most| format!("at most {most}"));
+    let bounds: Vec<String> = least.into_iter().chain(most).collect();
+    let message = format!("it is {number}, and the agent takes {}", bounds.join(" and "));
     vec![Finding::new(
         at,
         Code::InvalidValue,

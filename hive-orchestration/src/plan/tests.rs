@@ -142,12 +142,29 @@ fn everything_that_is_wrong_is_found_at_once() {
     check(
         json!({"id": "w", "target": "agent:shuot", "input": {"$from": "x"}, "after": ["v"], "attempts": 0,
                "when": [{"$from": "w", "path": "score", "op": "less", "value": []}]}),
-        expect![[r#""#]],
+        expect![[r#"
+            DuplicateId /nodes/1/id: the node at /nodes/0 has the id `w` too; give each node an id of its own
+            InvalidAttempts /nodes/1/attempts: 0 attempts are not possible; give a number from 1 to 8
+            UnknownAgent /nodes/1/target: no agent is called `shuot`; did you mean `agent:shout`?
+            UnknownNode /nodes/1/after/0: the plan has no node `v`; there is `w`, `w`
+            InvalidCondition /nodes/1/when/0/path: it is no JSON pointer; begin it with `/`, or leave it out
+            UnknownNode /nodes/1/input/$from: the plan has no node `x`; there is `w`, `w`
+        "#]],
     );
-    check(json!({"id": "a b", "target": "critic"}), expect![[r#""#]]);
+    check(
+        json!({"id": "a b", "target": "critic"}),
+        expect![[r#"
+        InvalidId /nodes/1/id: `a b` cannot be an id; use ASCII letters, digits, `-`, `_` and `.`, at most 64
+        InvalidTarget /nodes/1/target: `critic` is no target; did you mean `agent:critic`?
+    "#]],
+    );
     check(
         json!({"id": "a", "target": "capability:text.wirte", "input": {"n": {"$from": "w", "pth": "/a"}, "m": {"$from": 7}}}),
-        expect![[r#""#]],
+        expect![[r#"
+            UnknownCapability /nodes/1/target: nobody can do `text.wirte`; did you mean `capability:text.write`?
+            InvalidReference /nodes/1/input/m/$from: `$from` has to be the id of a node, as a text; write {"$from": "id"}, and "path" and "default" where they are needed
+            InvalidReference /nodes/1/input/n/pth: a reference has no `pth`; did you mean `path`?; write {"$from": "id"}, and "path" and "default" where they are needed
+        "#]],
     );
 }
 
@@ -156,55 +173,84 @@ fn types_that_cannot_fit_are_found() {
     // Another type, also below.
     check(
         json!({"id": "a", "target": "agent:shout", "input": {"$from": "w"}}),
-        expect![[r#""#]],
+        expect![[r#"
+            TypeMismatch /nodes/1/input: the output of `w` does not fit: it is of type object, and the agent takes string; refer to another part with `path`, or put a node between that converts it
+        "#]],
     );
     check(
         json!({"id": "a", "target": "agent:count", "input": {"$from": "w", "path": "/tags"}}),
-        expect![[r#""#]],
+        expect![[r#"
+            TypeMismatch /nodes/1/input: the output of `w` at `/0` does not fit: it is of type string, and the agent takes integer; refer to another part with `path`, or put a node between that converts it
+        "#]],
     );
     check(
         json!({"id": "a", "target": "agent:count", "input": [{"$from": "w", "path": "/score"}]}),
-        expect![[r#""#]],
+        expect![[r#"
+            TypeMismatch /nodes/1/input/0: the output of `w` does not fit: it is of type number, and the agent takes integer; refer to another part with `path`, or put a node between that converts it
+        "#]],
     );
     // What is missing, what is too much, what is not among what is possible.
     check(
         json!({"id": "a", "target": "agent:critic", "input": {"text": "x", "words": -1, "score": 1}}),
-        expect![[r#""#]],
+        expect![[r#"
+            MissingProperty /nodes/1/input: `tags` is missing, which the agent needs; add `tags`
+            MissingProperty /nodes/1/input: `extra` is missing, which the agent needs; add `extra`
+            InvalidValue /nodes/1/input/words: it is -1, and the agent takes at least 0; give a number within these bounds
+        "#]],
     );
     check(
         json!({"id": "a", "target": "agent:strict", "input": {"$from": "w"}}),
-        expect![[r#""#]],
+        expect![[r#"
+            UnknownProperty /nodes/1/input: the output of `w` does not fit: it has `extra`, which the agent does not take; refer to another part with `path`, or put a node between that converts it
+        "#]],
     );
     check(
         json!({"id": "a", "target": "agent:writer", "input": {"topc": "x", "style": "prose", "words": 900}}),
-        expect![[r#""#]],
+        expect![[r#"
+            MissingProperty /nodes/1/input: `topic` is missing, which the agent needs; add `topic`
+            InvalidValue /nodes/1/input/style: the agent takes "plain" or "verse"; give one of these
+            UnknownProperty /nodes/1/input/topc: the agent does not take `topc`; did you mean `topic`?
+            InvalidValue /nodes/1/input/words: it is 900, and the agent takes at least 0 and at most 255; give a number within these bounds
+        "#]],
     );
     check(
         json!({"id": "a", "target": "agent:ask", "input": {"kind": "number", "of": "x"}}),
-        expect![[r#""#]],
+        expect![[r#"
+            MissingProperty /nodes/1/input: `most` is missing, which the agent needs; add `most`
+        "#]],
     );
     check(
         json!({"id": "a", "target": "agent:pair", "input": ["x"]}),
-        expect![[r#""#]],
+        expect![[r#"
+            InvalidValue /nodes/1/input: it has 1 items, and the agent takes 2 to 2; give as many as that
+        "#]],
     );
     // Where a pointer leads nowhere, whoever takes it.
     check(
         json!({"id": "a", "target": "agent:any", "input": [{"$from": "w", "path": "/txet"}]}),
-        expect![[r#""#]],
+        expect![[r#"
+            UnknownPath /nodes/1/input/0/path: the output of `w`, of the agent `writer`, has no `txet` there; did you mean `text`?
+        "#]],
     );
     check(
         json!({"id": "a", "target": "agent:any", "when": [{"$from": "w", "path": "/author/nmae", "op": "exists"}]}),
-        expect![[r#""#]],
+        expect![[r#"
+            UnknownPath /nodes/1/when/0/path: the output of `w`, of the agent `writer`, has no `nmae` there; did you mean `name`?
+        "#]],
     );
     // A default is given like any other value.
     check(
         json!({"id": "a", "target": "agent:shout", "input": {"$from": "w", "path": "/text", "default": 7}}),
-        expect![[r#""#]],
+        expect![[r#"
+            TypeMismatch /nodes/1/input/default: it is of type integer, and the agent takes string; give a value of that type
+        "#]],
     );
     // Of all who may get it.
     check(
         json!({"id": "a", "target": "capability:text.change", "input": 7}),
-        expect![[r#""#]],
+        expect![[r#"
+            TypeMismatch /nodes/1/input: it is of type integer, and the agent takes string (agent `shout`); give a value of that type
+        "#]],
     );
 }
 
@@ -218,7 +264,10 @@ fn circles_are_told_with_their_path() {
         node("d", "a"),
         node("e", "e")
     ]));
-    expect![[r#""#]].assert_eq(&all.check(&catalogue()).unwrap_err().to_string());
+    expect![[r#"
+        the plan cannot be carried out:
+        - /nodes/0: nodes need each other in a circle: `a` needs `c` needs `b` needs `a`; take one of these references, conditions or `after` away
+        - /nodes/4: nodes need each other in a circle: `e` needs `e`; take one of these references, conditions or `after` away"#]].assert_eq(&all.check(&catalogue()).unwrap_err().to_string());
     assert_eq!(all.measure().unwrap_err().list.len(), 2);
 }
 
@@ -299,14 +348,15 @@ fn stored_forms_stay_as_they_are() {
         v: VERSION,
         plan: plan.clone(),
     };
-    expect![[r#""#]].assert_eq(&serde_json::to_string(&stored).unwrap());
+    expect![[r#"{"v":1,"plan":{"nodes":[{"id":"a","target":"agent:any","input":null,"on_failure":"fail","attempts":1,"priority":"medium"},{"id":"b","target":"capability:text.change","input":{"x":{"$from":"a"}},"after":["a"],"when":[{"$from":"a","path":"/n","op":"at_least","value":2}],"on_failure":"continue","attempts":2,"priority":"medium"}]}}"#]].assert_eq(&serde_json::to_string(&stored).unwrap());
     let decision = Decision {
         v: VERSION,
         seen: vec!["task/1".into()],
         plan: None,
         before: BTreeMap::from([("a".to_owned(), 1)]),
     };
-    expect![[r#""#]].assert_eq(&serde_json::to_string(&decision).unwrap());
+    expect![[r#"{"v":1,"seen":["task/1"],"plan":null,"before":{"a":1}}"#]]
+        .assert_eq(&serde_json::to_string(&decision).unwrap());
     let old = r#"{"v":1,"plan":{"nodes":[{"id":"a","target":"agent:any"}]}}"#;
     assert_eq!(
         serde_json::from_str::<Stored>(old).unwrap().plan.nodes,

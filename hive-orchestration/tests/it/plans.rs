@@ -624,9 +624,11 @@ pub(super) async fn who_waits_for_a_plan_is_parked(home: Home) {
     let hive = world.hive(&home).start().await.unwrap();
     let task = submit(&hive, &Plan::new([gated("a"), gated("b"), of("c", &["a", "b"])])).await;
     let status = until(&task, TaskState::Waiting).await;
-    let remaining = status.waiting_for.iter().map(|wait| match wait {
-        WaitingFor::Children { remaining } => *remaining,
-        other => panic!("{other:?}"),
+    let remaining = status.waiting_for.iter().map(|wait| {
+        let WaitingFor::Children { remaining } = wait else {
+            panic!("{wait:?}")
+        };
+        *remaining
     });
     assert_eq!(remaining.sum::<u64>(), 2);
     world.gate.open();

@@ -5,10 +5,10 @@ use hive_core::payload::Payload;
 use hive_errors::{Error, ErrorKind, Failure};
 
 use super::super::course::Call;
-use super::super::node::Node;
+use super::super::node::{Node, OnFailure};
 use super::super::reference::{Nowhere, resolved};
 use super::super::revision::{Uncalled, VERSION};
-use super::{OnFailure, Run, remember};
+use super::run::{Run, remember};
 use crate::call::Child;
 use crate::context::Address;
 use crate::journal::{Entry, Kind, Standing};
