@@ -3,6 +3,10 @@
 mod activity;
 mod blocking;
 mod drift;
+mod inbox;
+mod memory;
+mod message;
+mod once;
 mod progress;
 mod record;
 mod step;
@@ -21,6 +25,9 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::activity::Activity;
 pub(crate) use self::blocking::{Threads, panicked};
+pub use self::inbox::{Inbox, Received};
+pub use self::memory::OwnMemory;
+pub use self::message::Outbox;
 pub use self::record::{OwnDeployment, OwnReview, OwnWorkflow};
 pub use self::step::{Effect, Step};
 pub use self::wait::{Approval, Signal, Wait};

@@ -29,6 +29,10 @@ pub(crate) enum Kind {
     Children,
     /// What a run says of its own record.
     Record,
+    /// What a run reads from a memory, or writes there.
+    Memory,
+    /// What a run sends or publishes, and what it receives.
+    Message,
 }
 
 impl Kind {
@@ -41,6 +45,8 @@ impl Kind {
             Self::Signal => 4,
             Self::Children => 5,
             Self::Record => 6,
+            Self::Memory => 11,
+            Self::Message => 12,
         }
     }
 
@@ -53,6 +59,8 @@ impl Kind {
             4 => Self::Signal,
             5 => Self::Children,
             6 => Self::Record,
+            11 => Self::Memory,
+            12 => Self::Message,
             other => {
                 return Err(Error::new(ErrorKind::Corrupt, "a journal entry has an unknown kind").with("kind", other));
             }
@@ -68,6 +76,8 @@ impl Kind {
             Self::Signal => "wait",
             Self::Children => "call",
             Self::Record => "record",
+            Self::Memory => "memory",
+            Self::Message => "message",
         }
     }
 }
@@ -238,6 +248,16 @@ pub(crate) fn is_done(db: &Snapshot<'_>, task: i64, key: &str) -> Result<bool> {
         |_| Ok(()),
     )?;
     Ok(done.is_some())
+}
+
+/// What is remembered under this key, if it is done and has left something.
+pub(crate) fn outcome(db: &Snapshot<'_>, task: i64, key: &str) -> Result<Option<Payload>> {
+    let entry = db.query_opt(
+        "SELECT state, value FROM journal WHERE task = ?1 AND key = ?2",
+        &[&task, &key],
+        |row| Ok((row.get::<i64>(0)?, row.get::<Option<Payload>>(1)?)),
+    )?;
+    Ok(entry.and_then(|(state, value)| value.filter(|_| state == 2)))
 }
 
 /// Notes that a step which must not run twice is about to run.

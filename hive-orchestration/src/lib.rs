@@ -66,7 +66,7 @@
 //!
 //! [`core`] (database, clock, models), [`bus`] (events) and [`errors`] are the crates below, re-exported; [`limits`] holds
 //! every bound with its reason, [`settings`] what an operator may set. [`task`] describes what can be asked of a task,
-//! [`flow`] how much of it may go on at once, [`family`] what reviews, workflows and deployments say of themselves, [`registry`] who is
+//! [`flow`] how much of it may go on at once, [`memory`] what agents keep, [`family`] what reviews, workflows and deployments say of themselves, [`registry`] who is
 //! there, [`router`] who gets a task that is not meant for one agent by name, [`schedule`] when tasks are submitted by themselves,
 //! [`builders`] what `Hive::open` and its kin return. [`autoscale`] decides how many workers the load needs, and sees to it that
 //! there are; [`telemetry`] lists what is counted and measured.
@@ -81,6 +81,7 @@ mod lease;
 mod wake;
 mod patience;
 mod journal;
+pub mod memory;
 pub mod family;
 mod queue;
 mod context;
@@ -119,7 +120,7 @@ pub use crate::task::Priority;
 pub mod builders {
     pub use crate::agent::AnyAgent;
     pub use crate::call::Map;
-    pub use crate::context::{OwnDeployment, OwnReview, OwnWorkflow, Step, Wait};
+    pub use crate::context::{Inbox, Outbox, OwnDeployment, OwnMemory, OwnReview, OwnWorkflow, Received, Step, Wait};
     pub use crate::handle::Watch;
-    pub use crate::hive::{Builder, Define, Scheduling, Submit};
+    pub use crate::hive::{Builder, Define, OpenMemory, Scheduling, Submit};
 }

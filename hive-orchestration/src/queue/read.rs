@@ -70,7 +70,11 @@ fn waiting_for(db: &Snapshot<'_>, seq: i64) -> Result<Vec<WaitingFor>> {
                     until: row.get(4)?,
                 }),
                 Kind::Children => Some(WaitingFor::Children { remaining: row.get(6)? }),
-                Kind::Step | Kind::Once | Kind::Transaction | Kind::Record => None,
+                Kind::Message => Some(WaitingFor::Message {
+                    asked: row.get(3)?,
+                    until: row.get(4)?,
+                }),
+                Kind::Step | Kind::Once | Kind::Transaction | Kind::Record | Kind::Memory => None,
             })
         },
     )?;

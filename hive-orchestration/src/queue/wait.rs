@@ -136,7 +136,7 @@ fn fresh(tx: &mut Tx<'_>, task: i64) -> Result<Vec<Resolved>> {
 /// What the task waits for first, for its event.
 fn awaited(tx: &Tx<'_>, task: i64) -> Result<(WaitsFor, Option<String>, Option<Timestamp>)> {
     let first = tx.query_opt(
-        "SELECT kind, state, key, signal, wake_at FROM journal WHERE task = ?1 AND key IN (
+        "SELECT kind, state, key, signal, wake_at, note FROM journal WHERE task = ?1 AND key IN (
              SELECT key FROM journal WHERE task = ?1 AND state <> 2 AND state IN (0, 3))
          ORDER BY state DESC, kind < 3, at, length(key), key LIMIT 1",
         &[&task],
@@ -148,7 +148,10 @@ fn awaited(tx: &Tx<'_>, task: i64) -> Result<(WaitsFor, Option<String>, Option<T
                 Kind::Timer => (WaitsFor::Timer, None, row.get(4)?),
                 Kind::Children => (WaitsFor::Child, Some(key), None),
                 Kind::Signal => (WaitsFor::Signal, row.get(3)?, row.get(4)?),
-                Kind::Step | Kind::Once | Kind::Transaction | Kind::Record => (WaitsFor::Decision, Some(key), None),
+                Kind::Message => (WaitsFor::Message, row.get(5)?, row.get(4)?),
+                Kind::Step | Kind::Once | Kind::Transaction | Kind::Record | Kind::Memory => {
+                    (WaitsFor::Decision, Some(key), None)
+                }
             })
         },
     )?;
@@ -233,7 +236,7 @@ fn register(
 }
 
 #[expect(clippy::too_many_arguments, reason = "one per column of the row it writes")]
-fn pend(
+pub(super) fn pend(
     tx: &mut Tx<'_>,
     task: i64,
     key: &str,
