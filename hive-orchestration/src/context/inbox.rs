@@ -57,7 +57,7 @@ pub struct Inbox<'a> {
 
 impl Inbox<'_> {
     /// The next message; waits for it, and holds no worker meanwhile.
-    pub async fn next(&self) -> Result<Received, Failure> {
+    pub async fn next(self) -> Result<Received, Failure> {
         let received = self.receive(Waiting::Ever).await?;
         // Invariant: without a time limit there is nothing else to end it.
         Ok(received.ok_or_else(|| {
@@ -69,16 +69,16 @@ impl Inbox<'_> {
     }
 
     /// The next message; `None` when none came in this time.
-    pub async fn next_within(&self, limit: Duration) -> Result<Option<Received>, Failure> {
+    pub async fn next_within(self, limit: Duration) -> Result<Option<Received>, Failure> {
         self.receive(Waiting::For(limit)).await
     }
 
     /// The next message, if there is one.
-    pub async fn try_next(&self) -> Result<Option<Received>, Failure> {
+    pub async fn try_next(self) -> Result<Option<Received>, Failure> {
         self.receive(Waiting::Not).await
     }
 
-    async fn receive(&self, waiting: Waiting) -> Result<Option<Received>, Failure> {
+    async fn receive(self, waiting: Waiting) -> Result<Option<Received>, Failure> {
         let cx = self.cx;
         let mut claim = Claim {
             cx,
