@@ -117,7 +117,7 @@ proptest! {
                                 let value = ideal.get(&key).map_or(0, |(old, _, _)| old.wrapping_add(1));
                                 ideal.insert(key, (value, new, None))
                             }
-                            _ => unreachable!(),
+                            Op::PutIf(..) | Op::Delete(_) | Op::Pass(_) | Op::Prune => unreachable!(),
                         };
                     }
                     Op::Delete(key) => drop(ideal.remove(&key)),

@@ -134,8 +134,11 @@ pub(crate) fn ask(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef, question: &Que
     Ok(())
 }
 
+/// State, value and end of an entry in the journal.
+type Known = (i64, Option<Payload>, Option<Timestamp>);
+
 /// The standing entry under a key: its state, what it holds, and when its wait ends.
-fn entry(tx: &Tx<'_>, task: i64, key: &str) -> Result<Option<(i64, Option<Payload>, Option<Timestamp>)>> {
+fn entry(tx: &Tx<'_>, task: i64, key: &str) -> Result<Option<Known>> {
     let entry = tx.query_opt(
         "SELECT state, value, wake_at FROM journal WHERE task = ?1 AND key = ?2",
         &[&task, &key],

@@ -280,17 +280,29 @@ pub(super) async fn each_message_goes_to_one_run(home: Home) {
     for _ in 0..WORKERS {
         tasks.push(hive.submit_named("worker", &()).await.unwrap().id());
     }
+    let mut sent = Vec::new();
     for n in 0..LETTERS {
-        hive.bus()
+        let id = hive
+            .bus()
             .send(AgentMessage::to("worker").kind("do").body(&n).unwrap())
             .await
             .unwrap();
+        sent.push(id);
         if n % 8 == 7 {
             ledger.counted(n as usize / 2).await;
             crash(hive).await;
             hive = reopened(open).await;
         }
     }
+    // What the last process had in hand comes to the next a moment later.
+    soon(async {
+        for id in sent {
+            while hive.bus().message_status(id).await.unwrap().unwrap().status() != Some(MessageStatus::Delivered) {
+                tokio::task::yield_now().await;
+            }
+        }
+    })
+    .await;
     for _ in 0..WORKERS {
         let stop = AgentMessage::to("worker")
             .kind("stop")
@@ -449,10 +461,10 @@ pub(super) async fn an_inbox_hears_of_capabilities_and_fills(home: Home) {
     })
     .await;
     hive.bus()
-        .send(AgentMessage::broadcast("filing").kind("to all").body(&()).unwrap())
+        .send(AgentMessage::broadcast("filing").kind("to-all").body(&()).unwrap())
         .await
         .unwrap();
-    soon(async { while look().await != "to all" {} }).await;
+    soon(async { while look().await != "to-all" {} }).await;
     hive.db()
         .write(|tx| {
             for n in 0..limits::INBOX_LETTERS {
@@ -472,7 +484,7 @@ pub(super) async fn an_inbox_hears_of_capabilities_and_fills(home: Home) {
         .unwrap();
     let sent = hive
         .bus()
-        .send(AgentMessage::to("clerk").kind("too much").body(&()).unwrap())
+        .send(AgentMessage::to("clerk").kind("too-much").body(&()).unwrap())
         .await
         .unwrap();
     soon(async {
