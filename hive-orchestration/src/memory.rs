@@ -135,12 +135,12 @@ pub struct Page {
 ///
 /// ```
 /// # use hive_orchestration::{Context, Failure, memory::Scope};
+/// # fn seat(_: &mut hive_orchestration::core::db::Tx<'_>, _: u32) -> hive_orchestration::Result<()> { Ok(()) }
 /// # async fn run(cx: Context) -> Result<(), Failure> {
 /// let memory = cx.memory(Scope::Tenant).memory();
 /// cx.transaction("reserve", move |tx| {
 ///     let left = memory.update(tx, "seats", |left: Option<u32>| left.unwrap_or(100).saturating_sub(1))?;
-///     tx.execute("INSERT INTO seat (number) VALUES (?1)", &[&left.value])?;
-///     Ok(())
+///     seat(tx, left.value)
 /// })
 /// .await?;
 /// # Ok(()) }

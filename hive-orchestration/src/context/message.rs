@@ -142,10 +142,11 @@ impl Context {
 ///
 /// ```
 /// # use hive_orchestration::{Context, Failure, bus::AgentMessage};
+/// # fn accept(_: &mut hive_orchestration::core::db::Tx<'_>, _: i64) -> hive_orchestration::Result<()> { Ok(()) }
 /// # async fn run(cx: Context, order: i64) -> Result<(), Failure> {
 /// let outbox = cx.outbox();
 /// cx.transaction("accept", move |tx| {
-///     tx.execute("UPDATE orders SET accepted = 1 WHERE id = ?1", &[&order])?;
+///     accept(tx, order)?;
 ///     outbox.send(tx, AgentMessage::to("packer").kind("order.accepted").body(&order)?)
 /// })
 /// .await?;
