@@ -48,6 +48,7 @@ pub(super) fn is_postgres(text: &str) -> bool {
         "json_to_recordset",
         "pg_advisory",
         "FOR NO KEY UPDATE",
+        "FOR KEY SHARE",
         "SKIP LOCKED",
     ]
     .iter()
