@@ -30,6 +30,9 @@ pub mod limits {}
 #[doc = include_str!("../guides/families.md")]
 pub mod families {}
 
+#[doc = include_str!("../guides/memory.md")]
+pub mod memory {}
+
 #[doc = include_str!("../guides/schedules.md")]
 pub mod schedules {}
 

@@ -323,6 +323,11 @@ impl NewEvent {
         self.with_extensions(|extensions| extensions.schema = Some(uri.into()))
     }
 
+    /// What happened.
+    pub fn event_type(&self) -> &str {
+        &self.attributes.event_type
+    }
+
     /// The topic it goes to.
     pub fn topic(&self) -> &Topic {
         &self.attributes.topic

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use hive_core::clock::Timestamp;
 use hive_core::id::EventId;
-use hive_core::payload::Payload;
+use hive_core::payload::{Payload, fingerprint};
 use hive_errors::{Error, ErrorKind, Failure, Result};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -178,6 +178,59 @@ impl AgentMessage {
         let sender = || self.from.clone().map(Address::Agent);
         self.reply_to.clone().or_else(sender)
     }
+
+    /// Begins the reply of this agent: to where the message says, caused by the message, and as urgent as it is. To be sent with
+    /// [`Bus::send`](crate::Bus::send), or together with other work with [`Bus::send_in`](crate::Bus::send_in).
+    ///
+    /// Its id follows from the message and the agent. So a receiver replies once to a message, however often it is delivered: a
+    /// second reply is refused with `conflict` unless it says the same.
+    ///
+    /// # Errors
+    /// `invalid-input` when the message says neither where replies go nor which agent sent it.
+    pub fn answer(&self, agent: &str) -> Result<NewMessage> {
+        let address = self.reply_address().ok_or_else(|| {
+            Error::new(ErrorKind::InvalidInput, "the message does not say where a reply goes")
+                .with("message", self.id)
+                .with("attribute", "reply_to")
+                .with_hint("acknowledge it; its sender has to set NewMessage::from or NewMessage::reply_to")
+        })?;
+        Ok(Self::to(address)
+            .id(self.reply_id(agent))
+            .kind("reply")
+            .from(agent)
+            .priority(self.priority)
+            .caused_by(self))
+    }
+
+    /// [`AgentMessage::answer`] that it will not be done. [`AgentMessage::accepted`] gives whoever asked the failure.
+    ///
+    /// # Errors
+    /// As [`AgentMessage::answer`].
+    pub fn refuse(&self, agent: &str, failure: impl Into<Failure>) -> Result<NewMessage> {
+        Ok(self.answer(agent)?.refusal(failure.into()))
+    }
+
+    /// A reply, unless it is a refusal.
+    ///
+    /// # Errors
+    /// The failure with which it was refused, with the fields `request` and `refused_by`.
+    pub fn accepted(mut self) -> Result<Self> {
+        let Some(refusal) = self.refusal.take() else {
+            return Ok(self);
+        };
+        let (request, by) = (self.causation.unwrap_or_default(), self.from.unwrap_or_default());
+        Err(refusal.into_error().with("request", request).with("refused_by", by))
+    }
+
+    /// The one reply of this agent to this message. It sorts beside the message: where ids are indexed, that costs least.
+    pub(crate) fn reply_id(&self, agent: &str) -> EventId {
+        let own = self.id.as_bytes();
+        let mark = fingerprint(&[own, agent.as_bytes()].concat()).to_be_bytes();
+        let [a, b, c, d, e, f, g, h, ..] = *own;
+        let [i, j, k, l, m, n, o, p] = mark;
+        // The two bits that say which kind of UUID it is.
+        EventId::from_bytes([a, b, c, d, e, f, g, h, i & 0x3f | 0x80, j, k, l, m, n, o, p])
+    }
 }
 
 /// A message that is not sent yet.
@@ -277,7 +330,7 @@ impl NewMessage {
     }
 
     /// [`NewMessage::ttl`] at most.
-    pub(crate) fn ttl_at_most(mut self, most: Duration) -> Self {
+    pub fn ttl_at_most(mut self, most: Duration) -> Self {
         self.lifetime = match self.lifetime {
             Lifetime::For(ttl) => Lifetime::For(ttl.min(most)),
             Lifetime::Unbounded => Lifetime::For(most),
@@ -347,6 +400,24 @@ impl NewMessage {
         self.tenant = Some(cause.tenant.clone());
         self.traceparent.clone_from(&cause.traceparent);
         self
+    }
+
+    /// Whom it is for.
+    pub fn address(&self) -> &Address {
+        &self.sent.to
+    }
+
+    /// What it is, as [`NewMessage::kind`] said; empty unless it did.
+    pub fn type_name(&self) -> &str {
+        &self.sent.kind
+    }
+
+    /// Checks it, as sending it does.
+    ///
+    /// # Errors
+    /// `invalid-input` and `payload-too-large`, naming the attribute that breaks a limit.
+    pub fn check(&self) -> Result<()> {
+        self.clone().into_event(Timestamp::EPOCH)?.check()
     }
 
     /// The event that it is, sent at `now` unless it was sent before.

@@ -1,6 +1,7 @@
 //! The hive: opened with a builder, started, given tasks, shut down.
 
 mod families;
+mod memory;
 mod no_model;
 mod route;
 mod schedules;
@@ -25,6 +26,7 @@ use serde::Serialize;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+pub use self::memory::OpenMemory;
 pub use self::schedules::{Define, Scheduling};
 use self::slots::{check_concurrency, loads};
 pub use self::submit::Submit;
@@ -441,7 +443,8 @@ impl Hive {
         }
     }
 
-    /// Forgets the tasks that ended longer ago than `age`, with their inputs, outputs, journals and [records](crate::family), a bounded batch at a time; how
+    /// Forgets the tasks that ended longer ago than `age`, with their inputs, outputs, journals, [records](crate::family) and
+    /// [run memories](crate::memory), a bounded batch at a time, and removes from memories and inboxes what has expired; how
     /// many. Tasks whose callers go on are kept, and so are events: those have a [retention](Bus::retain) of their own. An
     /// idempotency key is free again with its task.
     ///
@@ -457,9 +460,13 @@ impl Hive {
             .await?;
             forgotten += batch;
             if (batch as u64) < limits::FORGET_BATCH {
-                return Ok(forgotten);
+                break;
             }
         }
+        while queue::write(&self.inner.shop.db, |tx| admin::prune(tx, limits::MEMORY_PRUNED)).await?
+            >= limits::MEMORY_PRUNED
+        {}
+        Ok(forgotten)
     }
 
     /// Starts no more tasks of this scope, in any process, until [`Hive::resume`]; runs under way go on. Tasks can be submitted all

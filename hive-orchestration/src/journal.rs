@@ -30,6 +30,10 @@ pub(crate) enum Kind {
     Children,
     /// What a run says of its own record.
     Record,
+    /// What a run reads from a memory, or writes there.
+    Memory,
+    /// What a run sends or publishes, and what it receives.
+    Message,
     /// A plan, a decision on one, or a node of one that could not be called.
     Plan,
     /// A call that takes something back, should the task fail.
@@ -52,6 +56,8 @@ impl Kind {
             Self::Signal => 4,
             Self::Children => 5,
             Self::Record => 6,
+            Self::Memory => 11,
+            Self::Message => 12,
             Self::Plan => 13,
             Self::Undo => 7,
             Self::Race => 14,
@@ -69,6 +75,8 @@ impl Kind {
             4 => Self::Signal,
             5 => Self::Children,
             6 => Self::Record,
+            11 => Self::Memory,
+            12 => Self::Message,
             13 => Self::Plan,
             7 => Self::Undo,
             14 => Self::Race,
@@ -89,6 +97,8 @@ impl Kind {
             Self::Signal => "wait",
             Self::Children | Self::Race | Self::Settled => "call",
             Self::Record => "record",
+            Self::Memory => "memory",
+            Self::Message => "message",
             Self::Plan => "plan",
             Self::Spawn => "spawn",
             Self::Undo => "undo",
@@ -284,6 +294,16 @@ pub(crate) fn is_done(db: &Snapshot<'_>, task: i64, key: &str) -> Result<bool> {
         |_| Ok(()),
     )?;
     Ok(done.is_some())
+}
+
+/// What is remembered under this key, if it is done and has left something.
+pub(crate) fn outcome(db: &Snapshot<'_>, task: i64, key: &str) -> Result<Option<Payload>> {
+    let entry = db.query_opt(
+        "SELECT state, value FROM journal WHERE task = ?1 AND key = ?2",
+        &[&task, &key],
+        |row| Ok((row.get::<i64>(0)?, row.get::<Option<Payload>>(1)?)),
+    )?;
+    Ok(entry.and_then(|(state, value)| value.filter(|_| state == 2)))
 }
 
 /// Notes that a step which must not run twice is about to run.

@@ -70,6 +70,7 @@
 //! there, [`router`] who gets a task that is not meant for one agent by name, [`plan`] what models may write down for others to do, [`schedule`] when tasks are submitted by themselves,
 //! [`builders`] what `Hive::open` and its kin return. [`autoscale`] decides how many workers the load needs, and sees to it that
 //! there are; [`telemetry`] lists what is counted and measured.
+//! [`memory`] is where agents keep what they know.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -81,6 +82,7 @@ mod lease;
 mod wake;
 mod patience;
 mod journal;
+pub mod memory;
 pub mod family;
 mod queue;
 mod context;
@@ -121,9 +123,9 @@ pub use crate::task::Priority;
 pub mod builders {
     pub use crate::agent::AnyAgent;
     pub use crate::call::{Map, Race, Settled};
-    pub use crate::context::Answered;
-    pub use crate::context::{OwnDeployment, OwnReview, OwnWorkflow, Step, Wait};
+    pub use crate::context::{Answered, Step, Wait};
+    pub use crate::context::{Inbox, Outbox, OwnDeployment, OwnMemory, OwnReview, OwnWorkflow, Received};
     pub use crate::handle::Watch;
-    pub use crate::hive::{Builder, Define, Scheduling, Submit};
+    pub use crate::hive::{Builder, Define, OpenMemory, Scheduling, Submit};
     pub use crate::plan::Execution;
 }

@@ -408,3 +408,47 @@ pub const SAMPLE_EVERY: Duration = Duration::from_secs(5);
 /// The part of the recent past by which an autoscaler knows how long tasks take: long enough for tasks that take longer than the
 /// time between two looks.
 pub const AUTOSCALE_PACE: Duration = Duration::from_secs(30);
+
+/// Bytes of a key of a memory: room for a URL or a path.
+pub const MEMORY_KEY_BYTES: usize = 256;
+
+/// Bytes of a value in a memory: a page or two of notes. It is read and written whole, and what a run reads stands in its journal.
+pub const MEMORY_VALUE_BYTES: usize = 64 << 10;
+
+/// Entries of one memory: a list that a person can still look through. More belongs into a table of its own.
+pub const MEMORY_ENTRIES: u64 = 10_000;
+
+/// The longest time to live in a memory, ten years: beyond it is most likely a slip in the unit.
+pub const MEMORY_TTL_MAX: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
+
+/// Entries on one page of a memory's list.
+pub const MEMORY_PAGE: usize = 200;
+
+/// Bytes of the values on one page, beyond which it ends: with their keys they fit into a run's journal.
+pub const MEMORY_PAGE_BYTES: usize = PAYLOAD_BYTES / 2;
+
+/// Entries of memories that are removed in one transaction, of runs that are forgotten and of those whose time is over.
+pub const MEMORY_PRUNED: u64 = 2_000;
+
+/// Messages that wait in an agent's inbox on behalf of one tenant. More are tried again later, and are with the dead letters in the end:
+/// nobody reads them.
+pub const INBOX_LETTERS: u64 = 1_000;
+
+/// How often it is tried to put a message into an inbox that is full: with [`INBOX_REST`] between, that is a day.
+pub const INBOX_TRIES: u32 = 300;
+
+/// The longest time between two of these tries.
+pub const INBOX_REST: Duration = Duration::from_secs(5 * 60);
+
+/// How long a process that died may have had a message in hand before another puts it into its inbox, which takes a moment.
+pub const INBOX_WAIT: Duration = SILENCE;
+
+/// Waits for the same inbox that are woken by one message. Who comes too late waits on; more would only jostle.
+pub const INBOX_WOKEN: u64 = 64;
+
+/// How often it is looked whether inboxes hold messages of which those who wait were not told, because a process died in between, and
+/// whether there are inboxes of which nobody here was told.
+pub const INBOX_TICK: Duration = Duration::from_secs(5);
+
+/// Inboxes that one such look finds; the rest comes with the next.
+pub const INBOX_LOOK: u64 = 256;

@@ -23,6 +23,7 @@ pub(crate) mod flow;
 pub(crate) mod pause;
 pub(crate) mod people;
 pub(crate) mod pick;
+pub(crate) mod post;
 pub(crate) mod read;
 pub(crate) mod record;
 pub(crate) mod recover;

@@ -163,6 +163,14 @@ pub enum WaitingFor {
         #[schemars(with = "Option<String>")]
         until: Option<Timestamp>,
     },
+    /// A message.
+    Message {
+        /// Who was asked, when it is the reply to a request; otherwise it is the next one in its agent's inbox.
+        asked: Option<String>,
+        /// When waiting ends without one, if ever.
+        #[schemars(with = "Option<String>")]
+        until: Option<Timestamp>,
+    },
     /// A person's decision about a step whose outcome is not known; see [`crate::TaskHandle::decide`].
     Decision {
         /// The step.

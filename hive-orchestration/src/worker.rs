@@ -6,6 +6,7 @@ mod colleagues;
 mod drive;
 mod others;
 mod places;
+mod post;
 mod rounds;
 mod samples;
 mod scaling;
@@ -75,6 +76,8 @@ pub(crate) async fn serve(shop: Arc<Shop>, scaling: Option<Policy>) -> Result<()
     let schedules = tokio::spawn(driver::run(shop.db.clone(), shop.queue.clone(), shop.draining.clone()));
     // Until the last run has ended this process lives, and hears what others have to say to its runs.
     let others = tokio::spawn(others::mind(Arc::clone(&shop), ending.clone()));
+    // Runs that end in their own time may still wait for a message.
+    let post = tokio::spawn(post::carry(Arc::clone(&shop), ending.clone()));
     let presence = tokio::spawn(registry::keep(
         shop.db.clone(),
         Arc::clone(&shop.presence),
@@ -126,13 +129,17 @@ pub(crate) async fn serve(shop: Arc<Shop>, scaling: Option<Policy>) -> Result<()
     if let Err(error) = samples.await {
         tracing::error!(%error, "what samples for metrics died");
     }
+    if let Err(error) = post.await {
+        tracing::error!(%error, "what brings messages died");
+    }
     if let Err(error) = others.await {
         tracing::error!(%error, "the watch over other processes died");
     }
     let queue = shop.queue.clone();
     let ended = queue::write(&shop.db, move |tx| recover::end_epoch(tx, &queue)).await;
-    // Subscribers get what is committed, then the end; without it they would wait for ever.
-    shop.queue.bus.close();
+    // Subscribers get what is committed, then the end; without it they would wait for ever. Consumers give back what they have in hand,
+    // so that it need not wait for them to be missed.
+    let told = shop.queue.bus.shutdown().await;
     let closed = shop.db.close().await;
-    ended.and(closed)
+    ended.and(told).and(closed)
 }

@@ -134,6 +134,8 @@ pub enum WaitsFor {
     Signal,
     /// A person's decision about a step whose outcome is not known.
     Decision,
+    /// A message, or the reply to one.
+    Message,
     /// Budget that others may give back.
     Budget,
 }

@@ -4,8 +4,6 @@ use std::fmt;
 use std::time::Duration;
 
 use hive_core::db::Tx;
-use hive_core::id::EventId;
-use hive_core::payload::fingerprint;
 use hive_errors::{Error, ErrorKind, Failure, Result};
 use serde::Serialize;
 
@@ -135,19 +133,7 @@ impl Letter {
     /// # Errors
     /// `invalid-input` when the message says neither where replies go nor which agent sent it.
     pub fn answer(&self) -> Result<NewMessage> {
-        let message = &self.message;
-        let address = message.reply_address().ok_or_else(|| {
-            Error::new(ErrorKind::InvalidInput, "the message does not say where a reply goes")
-                .with("message", message.id)
-                .with("attribute", "reply_to")
-                .with_hint("acknowledge it; its sender has to set NewMessage::from or NewMessage::reply_to")
-        })?;
-        Ok(AgentMessage::to(address)
-            .id(reply_id(message.id, self.mailbox.agent()))
-            .kind("reply")
-            .from(self.mailbox.agent())
-            .priority(message.priority)
-            .caused_by(message))
+        self.message.answer(self.mailbox.agent())
     }
 
     /// Replies, and then acknowledges the letter. After a crash between the two the letter is delivered again, and the reply that
@@ -173,7 +159,7 @@ impl Letter {
     /// # Cancel safety
     /// As [`Letter::reply`].
     pub async fn refuse(self, failure: impl Into<Failure>) -> Result<()> {
-        let reply = self.answer().map(|reply| reply.refusal(failure.into()));
+        let reply = self.message.refuse(self.mailbox.agent(), failure);
         self.reply_with(reply).await
     }
 
@@ -195,7 +181,7 @@ impl Letter {
 
     /// Whether that error says that another reply was sent before.
     fn is_answered(&self, error: &Error) -> bool {
-        let reply = reply_id(self.message.id, self.mailbox.agent()).to_string();
+        let reply = self.message.reply_id(self.mailbox.agent()).to_string();
         error.kind() == ErrorKind::Conflict && !error.is_retryable() && error.field("id") == Some(&reply)
     }
 
@@ -217,16 +203,6 @@ impl Letter {
             traceparent = self.message.traceparent,
         )
     }
-}
-
-/// The one reply of this agent to this message. It sorts beside the message: where ids are indexed, that costs least.
-fn reply_id(message: EventId, agent: &str) -> EventId {
-    let own = message.as_bytes();
-    let mark = fingerprint(&[own, agent.as_bytes()].concat()).to_be_bytes();
-    let [a, b, c, d, e, f, g, h, ..] = *own;
-    let [i, j, k, l, m, n, o, p] = mark;
-    // The two bits that say which kind of UUID it is.
-    EventId::from_bytes([a, b, c, d, e, f, g, h, i & 0x3f | 0x80, j, k, l, m, n, o, p])
 }
 
 impl fmt::Debug for Letter {

@@ -34,7 +34,7 @@ impl Bus {
         let to = message.sent.to.clone();
         let answer = self.ask(id, message);
         match timeout(self.clock(), deadline, answer).await {
-            Ok(reply) => heard(id, reply?),
+            Ok(reply) => reply?.accepted(),
             Err(late) => Err(Error::new(ErrorKind::Timeout, "no reply came in time")
                 .with("request", id)
                 .with("to", to)
@@ -72,12 +72,4 @@ fn reply_to(request: EventId, event: &Event) -> Option<AgentMessage> {
             None
         }
     }
-}
-
-fn heard(request: EventId, mut reply: AgentMessage) -> Result<AgentMessage> {
-    let Some(refusal) = reply.refusal.take() else {
-        return Ok(reply);
-    };
-    let by = reply.from.unwrap_or_default();
-    Err(refusal.into_error().with("request", request).with("refused_by", by))
 }

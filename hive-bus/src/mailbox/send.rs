@@ -5,7 +5,7 @@ use hive_core::id::EventId;
 use hive_errors::Result;
 
 use crate::bus::Bus;
-use crate::event::NewEvent;
+use crate::event::{NewEvent, Sequence};
 use crate::message::NewMessage;
 
 impl Bus {
@@ -43,9 +43,16 @@ impl Bus {
     /// # Errors
     /// As [`Bus::send`] and [`Bus::publish_in`].
     pub fn send_in(&self, tx: &mut Tx<'_>, message: impl Into<NewMessage>) -> Result<EventId> {
+        self.post_in(tx, message).map(|(id, _place)| id)
+    }
+
+    /// [`Bus::send_in`], with the message's place in the log: replies to it come behind that.
+    ///
+    /// # Errors
+    /// As [`Bus::send_in`].
+    pub fn post_in(&self, tx: &mut Tx<'_>, message: impl Into<NewMessage>) -> Result<(EventId, Sequence)> {
         let (id, event) = self.addressed(message.into())?;
-        self.publish_in(tx, event)?;
-        Ok(id)
+        Ok((id, self.publish_in(tx, event)?))
     }
 
     /// [`Bus::send_in`] for many at once.

@@ -7,10 +7,11 @@ use hive_core::db::{Dialect, Snapshot, ToValue, Tx};
 use hive_core::id::TaskId;
 use hive_errors::{Error, ErrorKind, Result};
 
-use super::{Queue, TaskRef, emit};
+use super::{Queue, TaskRef, emit, post};
 use crate::family::schema;
 use crate::lease::{listed, lock};
 use crate::limits;
+use crate::memory::store as memory;
 use crate::task::TaskState;
 use crate::task::query::{TaskCursor, TaskPage, TaskQuery, TaskSummary};
 
@@ -132,9 +133,10 @@ fn revive(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef) -> Result<bool> {
     if back == 0 {
         return Ok(false);
     }
-    // What was still waited for is waited for anew, and so is a signal that did not come in time.
+    // What was still waited for is waited for anew, and so is a signal or a message that did not come in time.
     tx.execute(
-        "DELETE FROM journal WHERE task = ?1 AND kind NOT IN (5, 14, 15) AND (state IN (0, 3, 4) OR kind = 4 AND value IS NULL)",
+        "DELETE FROM journal WHERE task = ?1 AND kind NOT IN (5, 14, 15)
+         AND (state IN (0, 3, 4) OR kind IN (4, 12) AND value IS NULL)",
         &[&task.seq],
     )?;
     // Not those whose failures were taken for values, nor those that lost a race which another has won: what came of that stands.
@@ -185,6 +187,7 @@ pub(crate) fn forget(tx: &mut Tx<'_>, before: Timestamp, limit: u64) -> Result<u
     if gone.is_empty() {
         return Ok(0);
     }
+    memory::leave(tx, &gone)?;
     match tx.dialect() {
         Dialect::Postgres => {
             let list = listed(gone.iter().copied());
@@ -207,6 +210,14 @@ pub(crate) fn forget(tx: &mut Tx<'_>, before: Timestamp, limit: u64) -> Result<u
         }
     }
     Ok(gone.len())
+}
+
+/// Removes up to about `limit` rows that nobody can see any more: what forgotten runs kept, and what has expired. How many; fewer than
+/// `limit` when there are no more.
+pub(crate) fn prune(tx: &mut Tx<'_>, limit: u64) -> Result<u64> {
+    let entries = memory::prune(tx, limit)?;
+    let letters = post::prune(tx, limit)?;
+    Ok(entries.max(letters))
 }
 
 /// The tables that hold what belongs to a task, beside its [records](schema::DEPENDENTS).

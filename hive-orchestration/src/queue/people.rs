@@ -8,14 +8,15 @@ use super::read;
 use crate::limits;
 use crate::task::question::{Interrupt, Interruption, InterruptionCursor, InterruptionPage, InterruptionQuery};
 
-// A note stands in the journal while somebody is waited for, and no longer; of tasks that have ended it may be left over. `CROSS JOIN`
+// A note stands in the journal while somebody is waited for, and no longer; of tasks that have ended it may be left over, and not every
+// one is for people. `CROSS JOIN`
 // fixes the order of the loops on SQLite: of all tasks that there are, few wait for people.
 const LIST: &str =
     "SELECT task.id, task.root, task.agent, task.tenant, task.seq, journal.key, journal.state, journal.note, journal.signal,
             journal.wake_at, journal.at, task_note.progress
      FROM journal CROSS JOIN task LEFT JOIN task_note ON task_note.task = task.seq
      WHERE journal.note IS NOT NULL AND (journal.at, journal.task, journal.key) > (?2, ?3, ?4) AND task.seq = journal.task
-     AND task.state < 4 AND (?5 = '' OR task.agent = ?5) AND (?6 = '' OR task.tenant = ?6)
+     AND (journal.state = 3 OR journal.kind = 4) AND task.state < 4 AND (?5 = '' OR task.agent = ?5) AND (?6 = '' OR task.tenant = ?6)
      ORDER BY journal.at, journal.task, journal.key LIMIT ?1";
 
 /// One page of the interruptions that are asked for.

@@ -70,9 +70,18 @@ fn waiting_for(db: &Snapshot<'_>, seq: i64) -> Result<Vec<WaitingFor>> {
                     until: row.get(4)?,
                 }),
                 Kind::Children | Kind::Race | Kind::Settled => Some(WaitingFor::Children { remaining: row.get(6)? }),
-                Kind::Step | Kind::Once | Kind::Transaction | Kind::Record | Kind::Spawn | Kind::Plan | Kind::Undo => {
-                    None
-                }
+                Kind::Message => Some(WaitingFor::Message {
+                    asked: row.get(3)?,
+                    until: row.get(4)?,
+                }),
+                Kind::Step
+                | Kind::Once
+                | Kind::Transaction
+                | Kind::Record
+                | Kind::Spawn
+                | Kind::Plan
+                | Kind::Undo
+                | Kind::Memory => None,
             })
         },
     )?;

@@ -147,7 +147,7 @@ fn fresh(tx: &mut Tx<'_>, task: i64) -> Result<Vec<Resolved>> {
 /// What the task waits for first, for its event.
 fn awaited(tx: &Tx<'_>, task: i64) -> Result<(WaitsFor, Option<String>, Option<Timestamp>)> {
     let first = tx.query_opt(
-        "SELECT kind, state, key, signal, wake_at FROM journal WHERE task = ?1 AND key IN (
+        "SELECT kind, state, key, signal, note, wake_at FROM journal WHERE task = ?1 AND key IN (
              SELECT key FROM journal WHERE task = ?1 AND state <> 2 AND state IN (0, 3))
          ORDER BY state DESC, kind < 3, at, length(key), key LIMIT 1",
         &[&task],
@@ -156,12 +156,18 @@ fn awaited(tx: &Tx<'_>, task: i64) -> Result<(WaitsFor, Option<String>, Option<T
             let key = row.get::<String>(2)?;
             Ok(match kind {
                 _ if held => (WaitsFor::Decision, Some(key), None),
-                Kind::Timer => (WaitsFor::Timer, None, row.get(4)?),
+                Kind::Timer => (WaitsFor::Timer, None, row.get(5)?),
                 Kind::Children | Kind::Race | Kind::Settled => (WaitsFor::Child, Some(key), None),
-                Kind::Signal => (WaitsFor::Signal, row.get(3)?, row.get(4)?),
-                Kind::Step | Kind::Once | Kind::Transaction | Kind::Record | Kind::Spawn | Kind::Plan | Kind::Undo => {
-                    (WaitsFor::Decision, Some(key), None)
-                }
+                Kind::Signal => (WaitsFor::Signal, row.get(3)?, row.get(5)?),
+                Kind::Message => (WaitsFor::Message, row.get(4)?, row.get(5)?),
+                Kind::Step
+                | Kind::Once
+                | Kind::Transaction
+                | Kind::Record
+                | Kind::Spawn
+                | Kind::Plan
+                | Kind::Undo
+                | Kind::Memory => (WaitsFor::Decision, Some(key), None),
             })
         },
     )?;
@@ -272,7 +278,7 @@ fn register(
 }
 
 #[expect(clippy::too_many_arguments, reason = "one per column of the row it writes")]
-fn pend(
+pub(super) fn pend(
     tx: &mut Tx<'_>,
     task: i64,
     key: &str,

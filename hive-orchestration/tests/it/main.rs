@@ -22,6 +22,8 @@ mod flow;
 mod kill;
 mod kit;
 mod many;
+mod memory;
+mod messages;
 mod metrics;
 mod plans;
 #[cfg(all(feature = "process", unix))]
@@ -208,6 +210,27 @@ cases! {
         a_capability_is_given_to_whoever_can_when_the_node_starts,
         a_model_mends_its_plan,
         who_waits_for_a_plan_is_parked,
+    }
+    memory {
+        what_is_written_is_written_once_wherever_the_process_dies,
+        no_update_is_lost,
+        what_was_read_stays_read,
+        what_a_transaction_undoes_was_never_kept,
+        tenants_do_not_see_each_other,
+        the_memory_of_a_run_is_forgotten_with_it,
+        what_has_a_time_to_live_is_gone_after_it,
+    }
+    messages {
+        what_is_sent_and_published_is_so_once,
+        a_request_is_answered_once_wherever_processes_die,
+        a_reply_wakes_whoever_waits_in_another_process,
+        a_request_ends_in_time_or_with_the_refusal,
+        each_message_goes_to_one_run,
+        an_inbox_is_one_tenants,
+        an_empty_inbox_is_empty_again_after_a_crash,
+        a_message_that_a_lost_race_would_have_got_is_not_lost,
+        who_is_asked_replies_once,
+        an_inbox_hears_of_capabilities_and_fills,
     }
     trouble {
         settings_that_panic_end_the_task,

@@ -1,11 +1,13 @@
 use std::time::Duration;
 
+use hive_bus::AgentMessage;
 use hive_core::db::Tx;
 use hive_core::payload::Payload;
 use hive_core::testing::TestDb;
 use hive_errors::{ErrorKind, Failure, Result, RetryPolicy};
 
 use super::super::finish::{Finished, How};
+use super::super::post::{self, Question, Waiting};
 use super::super::record::{self, Said};
 use super::super::wait::{self, NewWait, Until, Wanted};
 use super::super::{Queue, TaskRef, cancel, finish, progress};
@@ -18,7 +20,7 @@ use crate::task::Progress;
 pub(super) type Verb = fn(&mut Tx<'_>, &Queue, Lease, &TaskRef) -> Result<()>;
 
 /// Everything that a run may write.
-pub(super) const VERBS: [(&str, Verb); 16] = [
+pub(super) const VERBS: [(&str, Verb); 18] = [
     ("record", |tx, queue, lease, _| {
         journal::record(tx, &outcome(queue, lease))
     }),
@@ -44,6 +46,18 @@ pub(super) const VERBS: [(&str, Verb); 16] = [
             at: queue.clock.now(),
         };
         record::say(tx, queue, task, &said)
+    }),
+    ("ask", |tx, queue, lease, task| {
+        let question = Question {
+            lease,
+            key: "message:request q#1".to_owned(),
+            message: AgentMessage::to("oracle").kind("q"),
+            deadline: Duration::from_secs(9),
+        };
+        post::ask(tx, queue, task, &question)
+    }),
+    ("look into its inbox", |tx, queue, lease, task| {
+        post::receive(tx, queue, lease, task, "message:inbox#1", Waiting::Ever).map(drop)
     }),
     ("look for outcomes", |tx, queue, lease, task| {
         wait::sync(tx, queue, lease, task, 0, &[], false).map(drop)

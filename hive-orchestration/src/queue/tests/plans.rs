@@ -48,6 +48,7 @@ pub(super) fn is_postgres(text: &str) -> bool {
         "json_to_recordset",
         "pg_advisory",
         "FOR NO KEY UPDATE",
+        "FOR KEY SHARE",
         "SKIP LOCKED",
     ]
     .iter()
@@ -101,6 +102,7 @@ async fn no_statement_scans() {
                 "task_stage",
                 "task_deployment",
                 "task_check",
+                "memory_entry",
                 "deployed",
                 "t",
                 "b",
@@ -167,6 +169,9 @@ async fn hot_statements_go_by_their_own_index() {
         ("FROM inbox WHERE task = ?1 AND name = ?2", "inbox_task", true),
         ("AND state = 0 AND run_at = ?4", "task_held", true),
         ("WHERE parent = ?1 AND call = ?2 ORDER BY ordinal", "task_child", true),
+        ("kind = 12 AND state = 0 AND signal = ?1", "journal_post", false),
+        ("SELECT min(remaining)", "journal_post", true),
+        ("ORDER BY priority DESC, seq LIMIT 1) RETURNING", "letter_next", true),
         ("AND t.idempotency = ?3", "task_idempotency", true),
         ("AND single = ?3", "task_single", true),
     ] {

@@ -1,5 +1,6 @@
 //! What is waited for, and how it comes about.
 
+use hive_bus::Sequence;
 use hive_bus::catalog::TaskWaiting;
 use hive_core::clock::Timestamp;
 use hive_core::db::Dialect;
@@ -7,7 +8,7 @@ use hive_errors::{ErrorKind, Result};
 
 use super::super::super::super::claim::claim;
 use super::super::super::super::pick::Turns;
-use super::super::super::super::{people, read, wait};
+use super::super::super::super::{people, post, read, wait};
 use super::super::super::room;
 use super::super::stage::{Scene, Stage, value};
 use super::STATES;
@@ -20,6 +21,7 @@ pub(super) fn all() -> Vec<Scene> {
         Scene::new("only what is remembered is done", remembered),
         Scene::new("only a parked task is woken", woken),
         Scene::new("only an open timer fires", fired),
+        Scene::new("a message is for those who still wait", awaited_messages),
         Scene::new("a signal that nobody waits for is kept", kept),
         Scene::new("only a held step is decided", decided),
         Scene::new("a step that was decided meanwhile stays so", decided_meanwhile),
@@ -45,6 +47,16 @@ fn needed(stage: &mut Stage<'_, '_>) -> Result<()> {
         let page = people::list(stage.tx, &InterruptionQuery::new())?;
         let listed = page.interruptions.iter().any(|one| one.task == task.id);
         stage.check(format!("a task in state {state} needs somebody"), listed, state < 4);
+        // A request to another agent.
+        let asks = stage.task(state)?;
+        stage.entry(asks.seq, "message:m#1", 12, 0)?;
+        stage.set(
+            "UPDATE journal SET note = 'whom' WHERE task = ?1 /* a scene's */",
+            &[&asks.seq],
+        )?;
+        let page = people::list(stage.tx, &InterruptionQuery::new())?;
+        let listed = page.interruptions.iter().any(|one| one.task == asks.id);
+        stage.check("who asks an agent needs a person", listed, false);
     }
     Ok(())
 }
@@ -110,6 +122,19 @@ fn fired(stage: &mut Stage<'_, '_>) -> Result<()> {
     let is = stage.entry_state(task.seq, "k:0#1")?;
     stage.check("the timer", is, Some(1));
     stay(stage, task.seq, &[1, 2, 3, 4])
+}
+
+fn awaited_messages(stage: &mut Stage<'_, '_>) -> Result<()> {
+    let task = entries(stage, 2, 12, &[0, 1, 2, 3, 4])?;
+    stage.set(
+        "UPDATE journal SET signal = 'here', remaining = CASE WHEN state = 0 THEN 7 ELSE 3 END /* a scene's */",
+        &[],
+    )?;
+    let waits = post::waits(stage.tx, "here")?;
+    stage.check("waits", waits, vec![(task.seq, "k:0#1".to_owned())]);
+    let oldest = post::oldest_request(stage.tx)?.map(Sequence::get);
+    stage.check("the oldest request", oldest, Some(7));
+    Ok(())
 }
 
 fn kept(stage: &mut Stage<'_, '_>) -> Result<()> {
