@@ -29,6 +29,8 @@ pub(crate) enum Kind {
     Children,
     /// What a run says of its own record.
     Record,
+    Event,
+    Stream,
 }
 
 impl Kind {
@@ -41,6 +43,8 @@ impl Kind {
             Self::Signal => 4,
             Self::Children => 5,
             Self::Record => 6,
+            Self::Event => 8,
+            Self::Stream => 9,
         }
     }
 
@@ -53,6 +57,8 @@ impl Kind {
             4 => Self::Signal,
             5 => Self::Children,
             6 => Self::Record,
+            8 => Self::Event,
+            9 => Self::Stream,
             other => {
                 return Err(Error::new(ErrorKind::Corrupt, "a journal entry has an unknown kind").with("kind", other));
             }
@@ -68,6 +74,8 @@ impl Kind {
             Self::Signal => "wait",
             Self::Children => "call",
             Self::Record => "record",
+            Self::Event => "event",
+            Self::Stream => "stream",
         }
     }
 }

@@ -68,7 +68,7 @@
 //! every bound with its reason, [`settings`] what an operator may set. [`task`] describes what can be asked of a task,
 //! [`flow`] how much of it may go on at once, [`family`] what reviews, workflows and deployments say of themselves, [`registry`] who is
 //! there, [`router`] who gets a task that is not meant for one agent by name, [`schedule`] when tasks are submitted by themselves,
-//! [`builders`] what `Hive::open` and its kin return. [`autoscale`] decides how many workers the load needs, and sees to it that
+//! [`stream`] what is read of a step while it goes on, [`builders`] what `Hive::open` and its kin return. [`autoscale`] decides how many workers the load needs, and sees to it that
 //! there are; [`telemetry`] lists what is counted and measured.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -78,6 +78,7 @@ pub mod task;
 pub mod telemetry;
 pub mod flow;
 mod lease;
+mod event;
 mod wake;
 mod patience;
 mod journal;
@@ -94,6 +95,7 @@ pub mod router;
 pub mod schedule;
 mod tables;
 mod worker;
+pub mod stream;
 mod handle;
 pub mod settings;
 mod hive;
@@ -119,7 +121,7 @@ pub use crate::task::Priority;
 pub mod builders {
     pub use crate::agent::AnyAgent;
     pub use crate::call::Map;
-    pub use crate::context::{OwnDeployment, OwnReview, OwnWorkflow, Step, Wait};
+    pub use crate::context::{OwnDeployment, OwnReview, OwnWorkflow, Step, StreamStep, Wait, WaitEvent};
     pub use crate::handle::Watch;
     pub use crate::hive::{Builder, Define, Scheduling, Submit};
 }

@@ -4,11 +4,11 @@ use hive_core::db::Migrations;
 
 use crate::family::schema as families;
 use crate::queue::flow::schema::LIMITS;
-use crate::queue::schema::{TASKS, agents};
+use crate::queue::schema::{TASKS, agents, waits};
 use crate::schedule::schema::SCHEDULES;
 
 /// This crate's tables.
 pub(crate) static MIGRATIONS: Migrations = Migrations {
     owner: "hive-orchestration",
-    list: &[TASKS, SCHEDULES, agents::migration(3), LIMITS, families::migration(5)],
+    list: &[TASKS, SCHEDULES, agents::migration(3), LIMITS, families::migration(5), waits::migration(6)],
 };

@@ -3,6 +3,7 @@
 mod allowance;
 mod bell;
 mod drive;
+mod events;
 mod others;
 mod places;
 mod rounds;
@@ -73,6 +74,7 @@ pub(crate) async fn serve(shop: Arc<Shop>, scaling: Option<Policy>) -> Result<()
     let schedules = tokio::spawn(driver::run(shop.db.clone(), shop.queue.clone(), shop.draining.clone()));
     // Until the last run has ended this process lives, and hears what others have to say to its runs.
     let others = tokio::spawn(others::mind(Arc::clone(&shop), ending.clone()));
+    let events = tokio::spawn(events::mind(Arc::clone(&shop), ending.clone()));
     let presence = tokio::spawn(registry::keep(
         shop.db.clone(),
         Arc::clone(&shop.presence),
@@ -123,6 +125,9 @@ pub(crate) async fn serve(shop: Arc<Shop>, scaling: Option<Policy>) -> Result<()
     }
     if let Err(error) = samples.await {
         tracing::error!(%error, "what samples for metrics died");
+    }
+    if let Err(error) = events.await {
+        tracing::error!(%error, "what looks for events that tasks wait for died");
     }
     if let Err(error) = others.await {
         tracing::error!(%error, "the watch over other processes died");

@@ -235,13 +235,13 @@ impl<'a, T: DeserializeOwned + Send + 'a> IntoFuture for Wait<'a, T> {
 
 /// A wait's claim on its key until it has its answer. Dropped before, by a `select!` that went another way, the next wait
 /// for this signal goes on with it: an answer must not go to a wait that nobody looks at any more.
-struct Claim<'a> {
-    cx: &'a Context,
-    key: Option<String>,
+pub(super) struct Claim<'a> {
+    pub(super) cx: &'a Context,
+    pub(super) key: Option<String>,
 }
 
 impl Claim<'_> {
-    fn key(&self) -> &str {
+    pub(super) fn key(&self) -> &str {
         self.key.as_deref().unwrap_or_default()
     }
 }

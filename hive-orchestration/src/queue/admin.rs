@@ -131,9 +131,9 @@ fn revive(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef) -> Result<bool> {
     if back == 0 {
         return Ok(false);
     }
-    // What was still waited for is waited for anew, and so is a signal that did not come in time.
+    // What was still waited for is waited for anew, and so is a signal or an event that did not come in time.
     tx.execute(
-        "DELETE FROM journal WHERE task = ?1 AND kind <> 5 AND (state IN (0, 3, 4) OR kind = 4 AND value IS NULL)",
+        "DELETE FROM journal WHERE task = ?1 AND kind <> 5 AND (state IN (0, 3, 4) OR kind IN (4, 8) AND value IS NULL)",
         &[&task.seq],
     )?;
     let unfinished = tx.query(
@@ -205,7 +205,7 @@ pub(crate) fn forget(tx: &mut Tx<'_>, before: Timestamp, limit: u64) -> Result<u
 }
 
 /// The tables that hold what belongs to a task, beside its [records](schema::DEPENDENTS).
-const DEPENDENTS: [&str; 7] = [
+const DEPENDENTS: [&str; 9] = [
     "task_body",
     "task_output",
     "task_note",
@@ -213,4 +213,6 @@ const DEPENDENTS: [&str; 7] = [
     "journal",
     "inbox",
     "task_route",
+    "stream",
+    "stream_piece",
 ];

@@ -70,7 +70,11 @@ fn waiting_for(db: &Snapshot<'_>, seq: i64) -> Result<Vec<WaitingFor>> {
                     until: row.get(4)?,
                 }),
                 Kind::Children => Some(WaitingFor::Children { remaining: row.get(6)? }),
-                Kind::Step | Kind::Once | Kind::Transaction | Kind::Record => None,
+                Kind::Event => Some(WaitingFor::Event {
+                    pattern: row.get::<Option<String>>(3)?.unwrap_or_default(),
+                    until: row.get(4)?,
+                }),
+                Kind::Step | Kind::Once | Kind::Transaction | Kind::Record | Kind::Stream => None,
             })
         },
     )?;

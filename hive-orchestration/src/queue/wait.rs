@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hive_bus::Sequence;
 use hive_bus::catalog::WaitsFor;
 use hive_core::clock::Timestamp;
 use hive_core::db::{Dialect, Row, Tx};
@@ -10,7 +11,8 @@ use hive_core::payload::Payload;
 use hive_errors::{Error, ErrorKind, Result};
 
 use super::submit::{NewTask, Parent, submit_children};
-use super::{Queue, RUNS, TaskRef, emit};
+use super::{Queue, RUNS, TaskRef, emit, event};
+use crate::event::Awaited;
 use crate::journal::Kind;
 use crate::lease::{Lease, guard, lock};
 use crate::limits;
@@ -36,6 +38,12 @@ pub(crate) enum Wanted {
     Children {
         tasks: Vec<NewTask>,
         parallel: usize,
+    },
+    /// An event that comes after `after` in the log.
+    Event {
+        awaited: Awaited,
+        after: Sequence,
+        timeout: Option<Duration>,
     },
     /// A person's decision on a step; the report says what happened.
     Decision {
@@ -136,7 +144,7 @@ fn fresh(tx: &mut Tx<'_>, task: i64) -> Result<Vec<Resolved>> {
 /// What the task waits for first, for its event.
 fn awaited(tx: &Tx<'_>, task: i64) -> Result<(WaitsFor, Option<String>, Option<Timestamp>)> {
     let first = tx.query_opt(
-        "SELECT kind, state, key, signal, wake_at FROM journal WHERE task = ?1 AND key IN (
+        "SELECT kind, state, key, signal, wake_at, note FROM journal WHERE task = ?1 AND key IN (
              SELECT key FROM journal WHERE task = ?1 AND state <> 2 AND state IN (0, 3))
          ORDER BY state DESC, kind < 3, at, length(key), key LIMIT 1",
         &[&task],
@@ -148,7 +156,10 @@ fn awaited(tx: &Tx<'_>, task: i64) -> Result<(WaitsFor, Option<String>, Option<T
                 Kind::Timer => (WaitsFor::Timer, None, row.get(4)?),
                 Kind::Children => (WaitsFor::Child, Some(key), None),
                 Kind::Signal => (WaitsFor::Signal, row.get(3)?, row.get(4)?),
-                Kind::Step | Kind::Once | Kind::Transaction | Kind::Record => (WaitsFor::Decision, Some(key), None),
+                Kind::Event => (WaitsFor::Event, row.get(5)?, row.get(4)?),
+                Kind::Step | Kind::Once | Kind::Transaction | Kind::Record | Kind::Stream => {
+                    (WaitsFor::Decision, Some(key), None)
+                }
             })
         },
     )?;
@@ -220,6 +231,15 @@ fn register(
                 resolve(tx, queue, task.seq, key, None)?;
             }
             Ok(false)
+        }
+        Wanted::Event {
+            awaited,
+            after,
+            timeout,
+        } => {
+            let until = timeout.map(|timeout| now + timeout);
+            event::register(tx, queue, task.seq, key, awaited, *after, until, now)?;
+            Ok(until.is_some())
         }
         Wanted::Decision { kind, report } => {
             tx.execute(
