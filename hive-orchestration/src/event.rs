@@ -79,13 +79,15 @@ impl Filter {
                 .with("pointer", format!("{:.80}", pointer.escape_debug()))
                 .with_hint("write /order/id for the id of the order; ~1 is a / and ~0 a ~ within a name"));
         }
-        let value = Payload::encode(value, limits::EVENT_FILTER_BYTES).map_err(|error| error.with("pointer", &pointer))?;
+        let value =
+            Payload::encode(value, limits::EVENT_FILTER_BYTES).map_err(|error| error.with("pointer", &pointer))?;
         let value = normal(value.decode::<Value>()?);
         if self.data.get(&pointer).is_some_and(|other| *other != value) {
-            return Err(
-                Error::new(ErrorKind::InvalidInput, "two values are wanted at the same place of an event")
-                    .with("pointer", pointer),
-            );
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                "two values are wanted at the same place of an event",
+            )
+            .with("pointer", pointer));
         }
         self.data.insert(pointer, value);
         if self.data.len() > limits::EVENT_CONDITIONS {
@@ -114,7 +116,10 @@ impl Filter {
             shape: text(&shape)?,
             probe: text(&named.chain(self.data.values().cloned()).collect::<Vec<_>>())?,
         };
-        for (part, text) in [("what it asks for", &awaited.shape), ("the values it wants", &awaited.probe)] {
+        for (part, text) in [
+            ("what it asks for", &awaited.shape),
+            ("the values it wants", &awaited.probe),
+        ] {
             if text.len() > limits::EVENT_FILTER_BYTES {
                 return Err(Error::new(ErrorKind::LimitReached, "a filter of events is too large")
                     .with("part", part)
@@ -222,7 +227,8 @@ fn normal(value: Value) -> Value {
         Value::Number(number) => Value::Number(whole(&number).unwrap_or(number)),
         Value::Array(values) => values.into_iter().map(normal).collect(),
         Value::Object(members) => {
-            let sorted: BTreeMap<String, Value> = members.into_iter().map(|(name, value)| (name, normal(value))).collect();
+            let sorted: BTreeMap<String, Value> =
+                members.into_iter().map(|(name, value)| (name, normal(value))).collect();
             Value::Object(sorted.into_iter().collect::<Map<_, _>>())
         }
         Value::Null | Value::Bool(_) | Value::String(_) => value,

@@ -160,7 +160,13 @@ impl Reader {
     /// Dropped, no piece is lost: the next call gives it.
     pub async fn next(&mut self) -> Result<Option<News>> {
         check_name("step", &self.step)?;
-        let key = format!("{}{}:{}#{}", Kind::Stream.word(), self.scope, self.step, self.occurrence);
+        let key = format!(
+            "{}{}:{}#{}",
+            Kind::Stream.word(),
+            self.scope,
+            self.step,
+            self.occurrence
+        );
         loop {
             if let Some(piece) = self.page.pop_front() {
                 self.cursor = piece.cursor;
@@ -170,7 +176,11 @@ impl Reader {
             self.changes.mark_unchanged();
             self.ends.mark_unchanged();
             let (task, asked, Cursor { life, pieces }) = (self.task, key.clone(), self.cursor);
-            let look = self.shop.db.read(move |db| stream::look(db, task, &asked, life, pieces)).await;
+            let look = self
+                .shop
+                .db
+                .read(move |db| stream::look(db, task, &asked, life, pieces))
+                .await;
             let look = look.map_err(|error| self.named(error))?;
             if self.turn(&look)? {
                 return Ok(Some(News::Anew));

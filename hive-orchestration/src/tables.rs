@@ -10,5 +10,12 @@ use crate::schedule::schema::SCHEDULES;
 /// This crate's tables.
 pub(crate) static MIGRATIONS: Migrations = Migrations {
     owner: "hive-orchestration",
-    list: &[TASKS, SCHEDULES, agents::migration(3), LIMITS, families::migration(5), waits::migration(6)],
+    list: &[
+        TASKS,
+        SCHEDULES,
+        agents::migration(3),
+        LIMITS,
+        families::migration(5),
+        waits::migration(6),
+    ],
 };

@@ -13,6 +13,7 @@ use crate::event::{Awaited, Begun};
 use crate::journal::Kind;
 use crate::lease::lock;
 use crate::limits;
+use crate::task::TaskState;
 
 /// Begins to wait for an event that comes behind `after` in the log. Whoever looks for events hears of it with the commit.
 #[expect(clippy::too_many_arguments, reason = "one per column of the row it writes")]
@@ -150,7 +151,12 @@ pub(crate) fn waiting(db: &Snapshot<'_>, hits: &[Hit]) -> Result<Vec<Found>> {
 pub(crate) fn settle(tx: &mut Tx<'_>, queue: &Queue, found: &[Found]) -> Result<()> {
     lock(tx, found.iter().map(|wait| wait.task))?;
     for wait in found {
-        wait::resolve(tx, queue, wait.task, &wait.key, Some(&wait.value))?;
+        // Whose task has ended waits no more. Brought back, it waits for what comes then.
+        let state = tx.query_opt("SELECT state FROM task WHERE seq = ?1", &[&wait.task], |row| {
+            TaskState::from_code(row.get(0)?)
+        })?;
+        let value = state.is_some_and(|state| !state.is_final()).then_some(&wait.value);
+        wait::resolve(tx, queue, wait.task, &wait.key, value)?;
     }
     Ok(())
 }
@@ -181,11 +187,16 @@ pub(crate) fn advance(tx: &mut Tx<'_>, queue: &Queue, reached: Sequence, before:
              ORDER BY event_after LIMIT ?3"
         }
     };
-    let waits = tx.query(sql, &[&column(reached), &before, &(limits::EVENT_SETTLED as u64)], |row| {
-        Ok((row.get::<i64>(0)?, row.get::<String>(1)?, row.get::<Option<i64>>(2)?))
-    })?;
+    let waits = tx.query(
+        sql,
+        &[&column(reached), &before, &(limits::EVENT_SETTLED as u64)],
+        |row| {
+            let state = row.get::<Option<i64>>(2)?.map(TaskState::from_code).transpose()?;
+            Ok((row.get::<i64>(0)?, row.get::<String>(1)?, state))
+        },
+    )?;
     for (task, key, state) in &waits {
-        if state.is_some_and(|state| state < 4) {
+        if state.is_some_and(|state| !state.is_final()) {
             tx.execute(
                 "UPDATE journal SET event_after = ?3 WHERE task = ?1 AND key = ?2 AND state = 0",
                 &[task, key, &column(reached)],

@@ -58,7 +58,10 @@ impl Flow {
         if readers.len().is_power_of_two() {
             readers.retain(|_, sender| !sender.is_closed());
         }
-        readers.entry(task).or_insert_with(|| watch::Sender::new(())).subscribe()
+        readers
+            .entry(task)
+            .or_insert_with(|| watch::Sender::new(()))
+            .subscribe()
     }
 
     /// Pieces of the task's steps have been kept.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hive_orchestration::builders::Builder;
 use hive_orchestration::core::clock::ManualClock;
+use hive_orchestration::core::db::Options;
 use hive_orchestration::core::testing::TestDb;
 use hive_orchestration::task::{TaskState, TaskStatus};
 use hive_orchestration::{Hive, TaskHandle};
@@ -41,6 +42,14 @@ impl Home {
         match &self.server {
             Some(server) => Hive::on(server.options()),
             None => Hive::open(self.db()),
+        }
+    }
+
+    /// How the database is opened by itself.
+    pub(crate) fn options(&self) -> Options {
+        match &self.server {
+            Some(server) => server.options(),
+            None => Options::file(self.db()),
         }
     }
 
