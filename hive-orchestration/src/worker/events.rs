@@ -51,6 +51,8 @@ struct Watch<'a> {
     /// Where to go back to.
     back: Option<Sequence>,
     subscription: Option<Subscription>,
+    /// Something is waited for that the subscription does not bring.
+    widen: bool,
     /// Events that came and are not dealt with, in order.
     batch: Vec<Event>,
 }
@@ -68,6 +70,7 @@ impl<'a> Watch<'a> {
             advance_at: shop.queue.clock.monotonic() + limits::EVENT_ADVANCE,
             back: None,
             subscription: None,
+            widen: false,
             batch: Vec::new(),
         }
     }
@@ -218,6 +221,11 @@ impl<'a> Watch<'a> {
     fn add(&mut self, text: String) -> Result<()> {
         if !self.shapes.contains_key(&text) {
             let shape = Arc::new(Shape::parse(&text)?);
+            let is_brought = self.subscription.as_ref().is_some_and(|subscription| {
+                let mut patterns = subscription.patterns().iter();
+                patterns.any(|pattern| pattern.covers(&shape.pattern))
+            });
+            self.widen |= !is_brought;
             self.trie.insert(&shape.pattern, (text.clone(), Arc::clone(&shape)));
             self.shapes.insert(text, shape);
         }
@@ -245,17 +253,12 @@ impl<'a> Watch<'a> {
             (Some(_), None) | (None, None) => true,
             (None, Some(_)) => false,
         };
-        let covers = |subscription: &Subscription| {
-            let patterns = subscription.patterns();
-            self.shapes
-                .values()
-                .all(|shape| patterns.iter().any(|pattern| pattern.covers(&shape.pattern)))
-        };
-        if is_behind || !self.subscription.as_ref().is_some_and(covers) {
+        if is_behind || self.widen {
             let from = self.back.into_iter().chain(reached).min().unwrap_or_default();
             let subscribe = self.shop.queue.bus.subscribe_any(self.patterns());
             self.subscription = Some(subscribe.after(from).await?);
             self.batch.clear();
+            self.widen = false;
         }
         self.back = None;
         Ok(())
