@@ -290,8 +290,8 @@ pub(super) async fn a_wait_that_lost_a_race_is_taken_up_again(home: Home) {
     let agent = agent_fn("racer", async |cx: Context, _: ()| {
         tokio::select! {
             biased;
-            _ = cx.wait_event("order.paid.*") => return Err(Failure::terminal("not yet")),
             go = cx.wait(Signal::<()>::new("go")) => go?,
+            _ = cx.wait_event("order.paid.*") => return Err(Failure::terminal("not yet")),
         }
         cx.wait(Signal::<()>::new("on")).await?;
         Ok::<_, Failure>(cx.wait_event("order.paid.*").await?.sequence().get())

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hive_orchestration::builders::AnyAgent;
+use hive_orchestration::core::db::{Db, Dialect};
 use hive_orchestration::limits;
 use hive_orchestration::stream::{Cursor, News, Pieces, Reader};
 use hive_orchestration::{Context, Failure, Hive, RetryPolicy, TaskHandle, agent_fn};
@@ -279,7 +280,17 @@ pub(super) async fn who_hands_out_faster_than_the_disk_writes_waits(home: Home) 
     // Somebody holds the task's row, or the only writer.
     let (held, holding) = tokio::sync::oneshot::channel();
     let (release, released) = std::sync::mpsc::channel::<()>();
-    let (db, id, mut held, released) = (hive.db().clone(), task.id(), Some(held), Mutex::new(released));
+    // On a server by a connection of its own, so that the hive's others go on.
+    let other = match hive.db().dialect() {
+        Dialect::Postgres => Some(Db::open(home.options()).await.unwrap()),
+        Dialect::Sqlite => None,
+    };
+    let (db, id, mut held, released) = (
+        other.clone().unwrap_or_else(|| hive.db().clone()),
+        task.id(),
+        Some(held),
+        Mutex::new(released),
+    );
     let slow = tokio::spawn(async move {
         db.write(move |tx| {
             tx.execute("UPDATE task SET priority = priority WHERE id = ?1", &[&id])?;
@@ -300,6 +311,9 @@ pub(super) async fn who_hands_out_faster_than_the_disk_writes_waits(home: Home) 
     release.send(()).unwrap();
     slow.await.unwrap().unwrap();
     assert_eq!(all(&mut task.pieces("verse")).await.len(), PIECES + 1);
+    if let Some(other) = other {
+        other.close().await.unwrap();
+    }
     hive.shutdown().await.unwrap();
 }
 
