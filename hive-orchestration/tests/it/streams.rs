@@ -260,11 +260,13 @@ pub(super) async fn who_hands_out_faster_than_the_disk_writes_waits(home: Home) 
     const PIECE: usize = 32 << 10;
     const PIECES: usize = 64;
     let (pushed, gate) = (Ledger::default(), Gate::new());
-    let (counted, opened) = (pushed.clone(), gate.clone());
+    let begun = Ledger::default();
+    let (begins, counted, opened) = (begun.clone(), pushed.clone(), gate.clone());
     let agent = agent_fn("poet", move |cx: Context, _: ()| {
-        let (counted, opened) = (counted.clone(), opened.clone());
+        let (begins, counted, opened) = (begins.clone(), counted.clone(), opened.clone());
         async move {
             cx.stream_step("verse", async |out| {
+                begins.add("begun");
                 opened.passed().await;
                 for _ in 0..PIECES {
                     out.push(&"x".repeat(PIECE)).await?;
@@ -277,6 +279,7 @@ pub(super) async fn who_hands_out_faster_than_the_disk_writes_waits(home: Home) 
     });
     let hive = home.hive().agent(agent).start().await.unwrap();
     let task = submit(&hive).await;
+    begun.counted(1).await;
     // Somebody holds the task's row, or the only writer.
     let (held, holding) = tokio::sync::oneshot::channel();
     let (release, released) = std::sync::mpsc::channel::<()>();
