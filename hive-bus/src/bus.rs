@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use hive_core::clock::Clock;
-use hive_core::db::{Db, Tx};
+use hive_core::db::{Db, Snapshot, Tx};
 use hive_core::id::{EventId, IdSource};
 use hive_core::shutdown::{Shutdown, TaskSet};
 use hive_errors::{Error, ErrorKind, Result};
@@ -432,6 +432,15 @@ impl Bus {
         history::page(self.database()?, query).await
     }
 
+    /// Up to where the log is settled: everything up to here is there, or never will be, and everything that was acknowledged before
+    /// this call is among it. Whatever is committed from here on has a greater sequence.
+    ///
+    /// # Errors
+    /// Whatever the database, or the transport where there is none, meets.
+    pub async fn head(&self) -> Result<Sequence> {
+        self.sink().head().await
+    }
+
     /// How many events of the past match, whatever the query's limit. It reads through what no index finds, as
     /// [`Bus::history`] does.
     ///
@@ -472,6 +481,23 @@ impl Bus {
     /// Dropped, it has removed a part. Calling again goes on.
     pub async fn retain(&self, policy: &RetentionPolicy) -> Result<Pruned> {
         retention::pass(self.database()?, policy).await
+    }
+
+    /// From now on [`Bus::retain`] and [`Bus::keep`] of this bus and its clones leave everything behind the sequence that `keeper`
+    /// gives, whatever the policy says: somebody who is no consumer has not looked at it. `keeper` is asked in the transaction that
+    /// removes, so a need that is written down in the database before is respected.
+    ///
+    /// # Errors
+    /// `invalid-input` when the bus has no database; `conflict` when there is a keeper already.
+    pub fn keep_behind(
+        &self,
+        keeper: impl Fn(&Snapshot<'_>) -> Result<Option<Sequence>> + Send + Sync + 'static,
+    ) -> Result<()> {
+        if self.database()?.keep_behind(Arc::new(keeper)) {
+            Ok(())
+        } else {
+            Err(Error::new(ErrorKind::Conflict, "somebody keeps events already"))
+        }
     }
 
     /// Lets [`Bus::retain`] run in the background until [`Bus::shutdown`], every so often (at least

@@ -34,6 +34,7 @@ use hive_errors::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
 pub use self::database::Database;
+pub(crate) use self::database::Keeper;
 pub(crate) use self::database::{load_in, states_held_in, states_in, store_in};
 pub use self::memory::Memory;
 use crate::event::{Event, NewEvent, Sequence};

@@ -4,6 +4,7 @@ mod activity;
 mod blocking;
 mod colleagues;
 mod drift;
+mod event;
 mod inbox;
 mod memory;
 mod message;
@@ -11,6 +12,7 @@ mod once;
 mod progress;
 mod record;
 mod step;
+mod stream;
 mod transaction;
 mod undo;
 mod wait;
@@ -29,11 +31,13 @@ pub(crate) use self::activity::Activity;
 pub(crate) use self::blocking::{Threads, panicked};
 pub(crate) use self::colleagues::{Address, Colleague, Colleagues};
 pub(crate) use self::drift::Recall;
+pub use self::event::WaitEvent;
 pub use self::inbox::{Inbox, Received};
 pub use self::memory::OwnMemory;
 pub use self::message::Outbox;
 pub use self::record::{OwnDeployment, OwnReview, OwnWorkflow};
 pub use self::step::{Effect, Step};
+pub use self::stream::{Pieces, StreamStep};
 pub use self::wait::{Answered, Approval, Signal, Wait};
 use crate::journal::{self, Journal, Kind, Record};
 use crate::lease::Lease;
@@ -226,8 +230,7 @@ impl Context {
 
     /// The same run with names of its own, for branches that run concurrently under `join!` or `select!`.
     pub fn scope(&self, name: &str) -> Self {
-        // The signs that set a scope off from what stands beside it in a key must not stand in its name.
-        let name = name.replace('%', "%25").replace('/', "%2F").replace(']', "%5D");
+        let name = scope_name(name);
         let outer = self.scope.strip_prefix('[').and_then(|path| path.strip_suffix(']'));
         let path = match outer {
             Some(outer) => format!("{outer}/{name}"),
@@ -251,6 +254,20 @@ impl Context {
         }
         Ok(self.run.journal().key(kind, &self.scope, name))
     }
+}
+
+/// A scope's name as it stands in a key: the signs that set it off from what stands beside it must not stand in it.
+fn scope_name(name: &str) -> String {
+    name.replace('%', "%25").replace('/', "%2F").replace(']', "%5D")
+}
+
+/// The scope of these names, the outermost first, as it stands in a key.
+pub(crate) fn scope_of<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> String {
+    let names: Vec<String> = names.into_iter().map(|name| scope_name(name.as_ref())).collect();
+    if names.is_empty() {
+        return String::new();
+    }
+    format!("[{}]", names.join("/"))
 }
 
 impl fmt::Debug for Context {

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use crate::context::Signal;
 use crate::limits;
 use crate::queue::{self, admin, cancel, read, undo, wait};
+use crate::stream::Reader;
 use crate::task::{Decision, End, TaskState, TaskStatus, check_name};
 use crate::wake::News;
 use crate::worker::Shop;
@@ -149,6 +150,28 @@ impl<T> TaskHandle<T> {
         let (id, queue, step) = (self.id, self.shop.queue.clone(), step.to_owned());
         self.tell(move |tx| wait::decide(tx, &queue, id, &step, value.as_ref()))
             .await
+    }
+
+    /// Reads what the task's [`stream_step`](crate::Context::stream_step) of this name hands out, from the first piece on, while it
+    /// goes on or afterwards; the first step of this name outside of scopes unless told otherwise. See [`Reader`].
+    ///
+    /// ```
+    /// # use hive_orchestration::{Failure, Result, TaskHandle};
+    /// use hive_orchestration::stream::News;
+    ///
+    /// # async fn show(task: TaskHandle<String>) -> Result<()> {
+    /// let mut words = task.pieces("draft");
+    /// while let Some(news) = words.next().await? {
+    ///     match news {
+    ///         News::Piece(word) => print!("{}", word.decode::<String>()?),
+    ///         News::Anew => println!("\n(once more)"),
+    ///         _ => {}
+    ///     }
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn pieces(&self, step: impl Into<String>) -> Reader {
+        Reader::new(Arc::clone(&self.shop), self.id, step.into())
     }
 
     /// Follows the task from now on: its status at once, then after every change.

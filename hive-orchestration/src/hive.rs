@@ -36,7 +36,7 @@ use crate::context::Threads;
 use crate::flow::{Limit, Limited, Subject};
 use crate::handle::TaskHandle;
 use crate::limits;
-use crate::queue::{self, Queue, admin, flow, pause, people, read, recover};
+use crate::queue::{self, Queue, admin, event, flow, pause, people, read, recover};
 use crate::registry::{self, Listing, Meters, Presence, Registry, Statistics};
 use crate::router::{Directory, Request, Router, Strategy};
 use crate::settings::Settings;
@@ -167,6 +167,8 @@ impl Builder {
         let db = Db::open(options).await?;
         let ids = IdSource::new(Arc::clone(&self.clock), Arc::clone(&self.rng));
         let bus = Bus::open(db.clone(), Arc::clone(&self.clock), ids.clone()).await?;
+        // What tasks wait for stays until it was looked at.
+        bus.keep_behind(event::looked_through)?;
         let mut queue = Queue::new(bus, self.clock, self.rng, ids, Arc::default());
         queue.telemetry = Telemetry::new(registry.names());
         let meters = Meters::new(Arc::clone(&queue.clock), registry.names());

@@ -30,6 +30,8 @@ pub(crate) enum Kind {
     Children,
     /// What a run says of its own record.
     Record,
+    Event,
+    Stream,
     /// What a run reads from a memory, or writes there.
     Memory,
     /// What a run sends or publishes, and what it receives.
@@ -56,6 +58,8 @@ impl Kind {
             Self::Signal => 4,
             Self::Children => 5,
             Self::Record => 6,
+            Self::Event => 8,
+            Self::Stream => 9,
             Self::Memory => 11,
             Self::Message => 12,
             Self::Plan => 13,
@@ -75,6 +79,8 @@ impl Kind {
             4 => Self::Signal,
             5 => Self::Children,
             6 => Self::Record,
+            8 => Self::Event,
+            9 => Self::Stream,
             11 => Self::Memory,
             12 => Self::Message,
             13 => Self::Plan,
@@ -97,6 +103,8 @@ impl Kind {
             Self::Signal => "wait",
             Self::Children | Self::Race | Self::Settled => "call",
             Self::Record => "record",
+            Self::Event => "event",
+            Self::Stream => "stream",
             Self::Memory => "memory",
             Self::Message => "message",
             Self::Plan => "plan",

@@ -68,6 +68,7 @@
 //! every bound with its reason, [`settings`] what an operator may set. [`task`] describes what can be asked of a task,
 //! [`flow`] how much of it may go on at once, [`family`] what reviews, workflows and deployments say of themselves, [`registry`] who is
 //! there, [`router`] who gets a task that is not meant for one agent by name, [`plan`] what models may write down for others to do, [`schedule`] when tasks are submitted by themselves,
+//! [`stream`] what is read of a step while it goes on,
 //! [`builders`] what `Hive::open` and its kin return. [`autoscale`] decides how many workers the load needs, and sees to it that
 //! there are; [`telemetry`] lists what is counted and measured.
 //! [`memory`] is where agents keep what they know.
@@ -79,6 +80,7 @@ pub mod task;
 pub mod telemetry;
 pub mod flow;
 mod lease;
+mod event;
 mod wake;
 mod patience;
 mod journal;
@@ -98,6 +100,7 @@ pub mod plan;
 pub mod schedule;
 mod tables;
 mod worker;
+pub mod stream;
 mod handle;
 pub mod settings;
 mod hive;
@@ -123,7 +126,7 @@ pub use crate::task::Priority;
 pub mod builders {
     pub use crate::agent::AnyAgent;
     pub use crate::call::{Map, Race, Settled};
-    pub use crate::context::{Answered, Step, Wait};
+    pub use crate::context::{Answered, Step, StreamStep, Wait, WaitEvent};
     pub use crate::context::{Inbox, Outbox, OwnDeployment, OwnMemory, OwnReview, OwnWorkflow, Received};
     pub use crate::handle::Watch;
     pub use crate::hive::{Builder, Define, OpenMemory, Scheduling, Submit};

@@ -452,3 +452,54 @@ pub const INBOX_TICK: Duration = Duration::from_secs(5);
 
 /// Inboxes that one such look finds; the rest comes with the next.
 pub const INBOX_LOOK: u64 = 256;
+
+/// Conditions on the data of one event that a task waits for: a filter that people read, not a query.
+pub const EVENT_CONDITIONS: usize = 16;
+
+/// Bytes of a filter of events: what it asks for, and the values that it wants, each. Both stand in an index.
+pub const EVENT_FILTER_BYTES: usize = 1_000;
+
+/// Events that are matched against waits together: as many as a page of a subscription holds.
+pub const EVENT_BATCH: usize = 256;
+
+/// Waits for events that are settled in one transaction: short enough not to hold others up.
+pub const EVENT_SETTLED: usize = 500;
+
+/// Filters of waits, or waits, that are read together when a process finds out what is waited for.
+pub const EVENT_WAITS_PAGE: u64 = 1_000;
+
+/// Waits that have begun and that the process has not come to; beyond that it asks the database for all.
+pub const EVENT_NEWS: usize = 10_000;
+
+/// How often a process looks what others, which may have died since, have begun to wait for.
+pub const EVENT_LOOK: Duration = Duration::from_secs(5);
+
+/// For how long after a look a wait may be committed that had begun before it: longer than a transaction takes.
+pub const EVENT_LATE: Duration = Duration::from_secs(15);
+
+/// How often waits are told how far the log was looked through for them, so that retention may let go of what is behind.
+pub const EVENT_ADVANCE: Duration = Duration::from_secs(10 * 60);
+
+/// Bytes of one piece of a step's output: a paragraph of many pages. What is larger is the output.
+pub const STREAM_PIECE_BYTES: usize = 64 << 10;
+
+/// Bytes of a step's pieces together: some hours of a model's words.
+pub const STREAM_BYTES: usize = 8 << 20;
+
+/// Pieces of one step: each may be a word.
+pub const STREAM_PIECES: u64 = 1_000_000;
+
+/// Bytes of pieces that go into one row and one transaction: far above what a commit costs.
+pub const STREAM_BATCH_BYTES: usize = 32 << 10;
+
+/// How long a piece waits for others to be written with it: readers take less for an instant.
+pub const STREAM_DELAY: Duration = Duration::from_millis(50);
+
+/// Bytes of pieces that are not on disk yet before whoever brings more has to wait.
+pub const STREAM_UNWRITTEN_BYTES: usize = 256 << 10;
+
+/// Rows of pieces that a reader takes at once; each has up to [`STREAM_BATCH_BYTES`] and a piece.
+pub const STREAM_PAGE: u64 = 16;
+
+/// A reader looks at least this often, wake-ups apart.
+pub const STREAM_LOOK: Duration = Duration::from_secs(5);

@@ -18,6 +18,7 @@ pub(crate) mod cancel;
 pub(crate) mod claim;
 pub(crate) mod depth;
 mod emit;
+pub(crate) mod event;
 pub(crate) mod finish;
 pub(crate) mod flow;
 pub(crate) mod pause;
@@ -28,6 +29,7 @@ pub(crate) mod read;
 pub(crate) mod record;
 pub(crate) mod recover;
 pub(crate) mod schema;
+pub(crate) mod stream;
 pub(crate) mod submit;
 pub(crate) mod undo;
 pub(crate) mod wait;
@@ -48,7 +50,7 @@ use crate::lease::{Lease, guard};
 use crate::limits;
 use crate::task::Progress;
 use crate::telemetry::Telemetry;
-use crate::wake::Wakeups;
+use crate::wake::{Flow, Wakeups};
 
 /// Something may be ready to run.
 pub(crate) const READY: &str = "hive_ready";
@@ -59,6 +61,9 @@ pub(crate) const RUNS: &str = "hive_runs";
 /// Tasks that somebody may watch have changed.
 pub(crate) const TASKS: &str = "hive_tasks";
 
+/// Pieces that somebody may read have been kept.
+pub(crate) const PIECES: &str = "hive_pieces";
+
 /// What the queue's functions need besides a transaction.
 #[derive(Clone)]
 pub(crate) struct Queue {
@@ -68,6 +73,7 @@ pub(crate) struct Queue {
     pub(crate) ids: IdSource,
     pub(crate) instance: InstanceId,
     pub(crate) wakeups: Arc<Wakeups>,
+    pub(crate) flow: Arc<Flow>,
     pub(crate) telemetry: Arc<Telemetry>,
     /// What is submitted, and what steps remember, at the same time goes into one transaction.
     pub(crate) gathers: Arc<Gathers>,
@@ -100,6 +106,7 @@ impl Queue {
             rng,
             ids,
             wakeups,
+            flow: Arc::default(),
             telemetry: Arc::default(),
             gathers: Arc::new(Gathers {
                 submissions: Gather::new(limits::GATHER_TURNS, limits::SUBMIT_GATHERED, submit::weight),

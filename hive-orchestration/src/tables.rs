@@ -6,7 +6,7 @@ use crate::family::schema as families;
 use crate::memory::schema as memory;
 use crate::queue::flow::schema::LIMITS;
 use crate::queue::post::schema::POST;
-use crate::queue::schema::{TASKS, agents};
+use crate::queue::schema::{TASKS, agents, waits};
 use crate::schedule::schema::SCHEDULES;
 
 /// This crate's tables.
@@ -20,5 +20,6 @@ pub(crate) static MIGRATIONS: Migrations = Migrations {
         families::migration(5),
         memory::migration(6),
         POST,
+        waits::migration(8),
     ],
 };

@@ -19,7 +19,7 @@ use crate::limits;
 /// ```text
 /// scheduled → queued → running → succeeded | failed | cancelled | dead
 ///     ↑         ↑        │ │
-///     └─ retry ─┼────────┘ └→ waiting (timer, child, signal, a person's decision)
+///     └─ retry ─┼────────┘ └→ waiting (timer, child, signal, event, a person's decision)
 ///               └────────────────┘
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -32,7 +32,7 @@ pub enum TaskState {
     Queued,
     /// An attempt is under way.
     Running,
-    /// Between two runs of the same attempt, for a timer, a child, a signal or a person. It holds no worker and no memory.
+    /// Between two runs of the same attempt, for a timer, a child, a signal, an event or a person. It holds no worker and no memory.
     Waiting,
     /// Ended with an output.
     Succeeded,
@@ -168,6 +168,14 @@ pub enum WaitingFor {
         /// Who was asked, when it is the reply to a request; otherwise it is the next one in its agent's inbox.
         asked: Option<String>,
         /// When waiting ends without one, if ever.
+        #[schemars(with = "Option<String>")]
+        until: Option<Timestamp>,
+    },
+    /// An event.
+    Event {
+        /// The pattern that its topic must match.
+        pattern: String,
+        /// When waiting ends with a failure, if ever.
         #[schemars(with = "Option<String>")]
         until: Option<Timestamp>,
     },

@@ -4,6 +4,7 @@ mod allowance;
 mod bell;
 mod colleagues;
 mod drive;
+mod events;
 mod others;
 mod places;
 mod post;
@@ -78,6 +79,7 @@ pub(crate) async fn serve(shop: Arc<Shop>, scaling: Option<Policy>) -> Result<()
     let others = tokio::spawn(others::mind(Arc::clone(&shop), ending.clone()));
     // Runs that end in their own time may still wait for a message.
     let post = tokio::spawn(post::carry(Arc::clone(&shop), ending.clone()));
+    let events = tokio::spawn(events::mind(Arc::clone(&shop), ending.clone()));
     let presence = tokio::spawn(registry::keep(
         shop.db.clone(),
         Arc::clone(&shop.presence),
@@ -131,6 +133,9 @@ pub(crate) async fn serve(shop: Arc<Shop>, scaling: Option<Policy>) -> Result<()
     }
     if let Err(error) = post.await {
         tracing::error!(%error, "what brings messages died");
+    }
+    if let Err(error) = events.await {
+        tracing::error!(%error, "what looks for events that tasks wait for died");
     }
     if let Err(error) = others.await {
         tracing::error!(%error, "the watch over other processes died");

@@ -138,6 +138,8 @@ pub enum WaitsFor {
     Message,
     /// Budget that others may give back.
     Budget,
+    /// An event; the wait's name is the pattern that its topic must match.
+    Event,
 }
 
 /// A task waits and costs no memory meanwhile.

@@ -12,7 +12,7 @@ use crate::consumer::State;
 use crate::event::Sequence;
 use crate::limits;
 use crate::log::{self, Outline};
-use crate::transport::{self, Database, Transport};
+use crate::transport::{self, Database, Keeper, Transport};
 
 /// Removes what the policy says may go.
 pub(crate) async fn pass(database: &Database, policy: &RetentionPolicy) -> Result<Pruned> {
@@ -49,6 +49,7 @@ pub(crate) async fn pass(database: &Database, policy: &RetentionPolicy) -> Resul
 struct Plan {
     policy: RetentionPolicy,
     reaches: Vec<Reach>,
+    keeper: Option<Keeper>,
 }
 
 /// Up to where a rule lets go of its events.
@@ -101,6 +102,7 @@ impl Plan {
         let mut plan = Self {
             policy: policy.clone(),
             reaches,
+            keeper: database.keeper(),
         };
         plan.count(database).await?;
         Ok(plan)
@@ -164,7 +166,7 @@ impl Plan {
 
     /// Finds events that may go, a transaction's worth of them.
     fn look(&self, db: &Snapshot<'_>, after: Sequence, end: Sequence) -> Result<Look> {
-        let consumers = known(transport::states_in(db)?)?;
+        let consumers = self.needs(db, known(transport::states_in(db)?)?)?;
         let mut look = Look {
             reached: after,
             going: Vec::new(),
@@ -186,7 +188,8 @@ impl Plan {
     /// Removes those of these events that still nobody needs.
     fn remove(&self, tx: &mut Tx<'_>, going: &[Outline]) -> Result<Removed> {
         // From here on nobody goes back behind what was read, until this has been committed.
-        let consumers = known(transport::states_held_in(tx)?)?;
+        let states = known(transport::states_held_in(tx)?)?;
+        let consumers = self.needs(tx, states)?;
         let mut held = Held::default();
         let mut free = Vec::with_capacity(going.len());
         for outline in going {
@@ -203,16 +206,35 @@ impl Plan {
         })
     }
 
-    fn sort_out(&self, outline: Outline, consumers: &[Known], going: &mut Vec<Outline>, held: &mut Held) {
+    fn sort_out(&self, outline: Outline, needs: &Needs, going: &mut Vec<Outline>, held: &mut Held) {
         let Some(rule) = self.rule_against(&outline) else {
             return;
         };
-        let needs = |known: &&Known| !rule.even_unread && known.state.needs(&outline.topic, outline.sequence);
-        match consumers.iter().find(needs) {
+        if needs.kept_behind.is_some_and(|kept| outline.sequence > kept) {
+            held.add(1, || KEEPER.to_owned());
+            return;
+        }
+        let is_needed = |known: &&Known| !rule.even_unread && known.state.needs(&outline.topic, outline.sequence);
+        match needs.consumers.iter().find(is_needed) {
             Some(known) => held.add(1, || known.consumer.clone()),
             None => going.push(outline),
         }
     }
+
+    fn needs(&self, db: &Snapshot<'_>, consumers: Vec<Known>) -> Result<Needs> {
+        let kept_behind = self.keeper.as_ref().map(|keeper| keeper(db)).transpose()?.flatten();
+        Ok(Needs { consumers, kept_behind })
+    }
+}
+
+/// The name of whoever [keeps](crate::Bus::keep_behind) events and is no consumer.
+const KEEPER: &str = "keeper";
+
+/// What must not go.
+struct Needs {
+    consumers: Vec<Known>,
+    /// Everything behind this.
+    kept_behind: Option<Sequence>,
 }
 
 impl Total {

@@ -6,7 +6,7 @@ mod letter;
 mod publish;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use hive_core::clock::{Clock, Timestamp};
@@ -28,6 +28,9 @@ use crate::topic::Patterns;
 /// Who hears of a change of a consumer's state.
 const CHANGED: &str = "hive_bus_consumer";
 
+/// Says behind which event everything is needed still, if any is.
+pub(crate) type Keeper = Arc<dyn Fn(&Snapshot<'_>) -> Result<Option<Sequence>> + Send + Sync>;
+
 /// The events of one database, SQLite or PostgreSQL. Clones are the same transport.
 ///
 /// It is the truth behind every other transport: what is published here is on disk, together with the caller's own writes if
@@ -41,6 +44,7 @@ struct Inner {
     db: Db,
     clock: Arc<dyn Clock>,
     live: Live,
+    keeper: OnceLock<Keeper>,
     #[cfg(feature = "postgres")]
     follower: Option<Follower>,
 }
@@ -66,6 +70,7 @@ impl Database {
                 db,
                 clock,
                 live,
+                keeper: OnceLock::new(),
                 follower: Some(follower.map_err(untold)?),
             }));
         }
@@ -74,6 +79,7 @@ impl Database {
             db,
             clock,
             live: Live::new(head),
+            keeper: OnceLock::new(),
             #[cfg(feature = "postgres")]
             follower: None,
         }))
@@ -85,6 +91,15 @@ impl Database {
 
     pub(crate) fn db(&self) -> &Db {
         &self.inner.db
+    }
+
+    /// From now on retention asks `keeper`; `false` when it asks another already.
+    pub(crate) fn keep_behind(&self, keeper: Keeper) -> bool {
+        self.inner.keeper.set(keeper).is_ok()
+    }
+
+    pub(crate) fn keeper(&self) -> Option<Keeper> {
+        self.inner.keeper.get().cloned()
     }
 
     /// Writes events in the caller's transaction, in this order.

@@ -207,6 +207,7 @@ impl Context {
             let kind = match &wait.what {
                 Wanted::Timer { .. } => Kind::Timer,
                 Wanted::Signal { .. } => Kind::Signal,
+                Wanted::Event { .. } => Kind::Event,
                 Wanted::Children { kind, .. } => *kind,
                 Wanted::Decision { kind, .. } => *kind,
             };

@@ -133,10 +133,10 @@ fn revive(tx: &mut Tx<'_>, queue: &Queue, task: &TaskRef) -> Result<bool> {
     if back == 0 {
         return Ok(false);
     }
-    // What was still waited for is waited for anew, and so is a signal or a message that did not come in time.
+    // What was still waited for is waited for anew, and so is a signal, an event or a message that did not come in time.
     tx.execute(
         "DELETE FROM journal WHERE task = ?1 AND kind NOT IN (5, 14, 15)
-         AND (state IN (0, 3, 4) OR kind IN (4, 12) AND value IS NULL)",
+         AND (state IN (0, 3, 4) OR kind IN (4, 8, 12) AND value IS NULL)",
         &[&task.seq],
     )?;
     // Not those whose failures were taken for values, nor those that lost a race which another has won: what came of that stands.
@@ -221,7 +221,7 @@ pub(crate) fn prune(tx: &mut Tx<'_>, limit: u64) -> Result<u64> {
 }
 
 /// The tables that hold what belongs to a task, beside its [records](schema::DEPENDENTS).
-const DEPENDENTS: [&str; 7] = [
+const DEPENDENTS: [&str; 9] = [
     "task_body",
     "task_output",
     "task_note",
@@ -229,4 +229,6 @@ const DEPENDENTS: [&str; 7] = [
     "journal",
     "inbox",
     "task_route",
+    "stream",
+    "stream_piece",
 ];

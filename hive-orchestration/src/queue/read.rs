@@ -74,6 +74,10 @@ fn waiting_for(db: &Snapshot<'_>, seq: i64) -> Result<Vec<WaitingFor>> {
                     asked: row.get(3)?,
                     until: row.get(4)?,
                 }),
+                Kind::Event => Some(WaitingFor::Event {
+                    pattern: row.get::<Option<String>>(3)?.unwrap_or_default(),
+                    until: row.get(4)?,
+                }),
                 Kind::Step
                 | Kind::Once
                 | Kind::Transaction
@@ -81,6 +85,7 @@ fn waiting_for(db: &Snapshot<'_>, seq: i64) -> Result<Vec<WaitingFor>> {
                 | Kind::Spawn
                 | Kind::Plan
                 | Kind::Undo
+                | Kind::Stream
                 | Kind::Memory => None,
             })
         },

@@ -1,6 +1,7 @@
 //! The tables of tasks. Columns that every transition touches are apart from the bodies, which are written once.
 
 pub(crate) mod agents;
+pub(crate) mod waits;
 
 use hive_core::db::Migration;
 

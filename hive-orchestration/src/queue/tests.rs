@@ -1,6 +1,7 @@
 //! Every verb of a run is fenced, and no statement looks at rows that it does not want.
 
 mod depth;
+mod events;
 mod fences;
 mod model;
 mod mutants;

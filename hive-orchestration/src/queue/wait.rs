@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hive_bus::Sequence;
 use hive_bus::catalog::WaitsFor;
 use hive_core::clock::Timestamp;
 use hive_core::db::{Dialect, Row, Tx};
@@ -10,7 +11,8 @@ use hive_core::payload::Payload;
 use hive_errors::{Error, ErrorKind, Result};
 
 use super::submit::{NewTask, Parent, submit_children};
-use super::{Queue, RUNS, TaskRef, emit, read};
+use super::{Queue, RUNS, TaskRef, emit, event, read};
+use crate::event::Awaited;
 use crate::journal::Kind;
 use crate::lease::{Lease, guard, lock};
 use crate::limits;
@@ -39,6 +41,12 @@ pub(crate) enum Wanted {
         kind: Kind,
         tasks: Vec<NewTask>,
         parallel: usize,
+    },
+    /// An event that comes after `after` in the log.
+    Event {
+        awaited: Awaited,
+        after: Sequence,
+        timeout: Option<Duration>,
     },
     /// A person's decision on a step; the report says what happened.
     Decision {
@@ -160,6 +168,7 @@ fn awaited(tx: &Tx<'_>, task: i64) -> Result<(WaitsFor, Option<String>, Option<T
                 Kind::Children | Kind::Race | Kind::Settled => (WaitsFor::Child, Some(key), None),
                 Kind::Signal => (WaitsFor::Signal, row.get(3)?, row.get(5)?),
                 Kind::Message => (WaitsFor::Message, row.get(4)?, row.get(5)?),
+                Kind::Event => (WaitsFor::Event, row.get(4)?, row.get(5)?),
                 Kind::Step
                 | Kind::Once
                 | Kind::Transaction
@@ -167,6 +176,7 @@ fn awaited(tx: &Tx<'_>, task: i64) -> Result<(WaitsFor, Option<String>, Option<T
                 | Kind::Spawn
                 | Kind::Plan
                 | Kind::Undo
+                | Kind::Stream
                 | Kind::Memory => (WaitsFor::Decision, Some(key), None),
             })
         },
@@ -265,6 +275,15 @@ fn register(
                 resolve(tx, queue, task.seq, key, None)?;
             }
             Ok(false)
+        }
+        Wanted::Event {
+            awaited,
+            after,
+            timeout,
+        } => {
+            let until = timeout.map(|timeout| now + timeout);
+            event::register(tx, queue, task.seq, key, awaited, *after, until, now)?;
+            Ok(until.is_some())
         }
         Wanted::Decision { kind, report } => {
             tx.execute(

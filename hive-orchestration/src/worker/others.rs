@@ -15,14 +15,14 @@ use super::Shop;
 use crate::limits;
 use crate::patience::Patience;
 use crate::queue::read::{self, Glance};
-use crate::queue::{self, READY, RUNS, TASKS, recover};
+use crate::queue::{self, PIECES, READY, RUNS, TASKS, recover};
 
 /// Goes on until `ending`.
 pub(super) async fn mind(shop: Arc<Shop>, ending: CancellationToken) {
     let watch = async {
         take_back(&shop).await;
         if shop.db.dialect() == Dialect::Postgres {
-            tokio::join!(live(&shop), ready(&shop), runs(&shop), tasks(&shop));
+            tokio::join!(live(&shop), ready(&shop), runs(&shop), tasks(&shop), pieces(&shop));
         }
     };
     tokio::select! {
@@ -163,6 +163,16 @@ async fn tasks(shop: &Shop) {
                 }
                 Err(error) => tracing::warn!(%error, "how the tasks that are watched here fare is not known"),
             }
+        }
+    }
+}
+
+/// Tells those who read what steps hand out that others may have kept more of it.
+async fn pieces(shop: &Shop) {
+    let mut wakes = shop.db.listen(PIECES);
+    loop {
+        if wakes.wait(limits::STREAM_LOOK).await {
+            shop.queue.flow.pieces_kept_somewhere();
         }
     }
 }

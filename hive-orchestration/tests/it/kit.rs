@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hive_orchestration::builders::Builder;
 use hive_orchestration::core::clock::ManualClock;
+use hive_orchestration::core::db::Options;
 use hive_orchestration::core::testing::TestDb;
 use hive_orchestration::task::{TaskState, TaskStatus};
 use hive_orchestration::{Hive, TaskHandle};
@@ -47,6 +48,14 @@ impl Home {
     /// Whether several processes may work on it.
     pub(crate) fn is_shared(&self) -> bool {
         self.server.is_some()
+    }
+
+    /// How the database is opened by itself.
+    pub(crate) fn options(&self) -> Options {
+        match &self.server {
+            Some(server) => server.options(),
+            None => Options::file(self.db()),
+        }
     }
 
     pub(crate) fn db(&self) -> PathBuf {

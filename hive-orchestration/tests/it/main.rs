@@ -17,6 +17,7 @@ mod cluster;
 mod crowd;
 mod decisions;
 mod engine;
+mod events;
 mod families;
 mod flow;
 mod kill;
@@ -36,6 +37,7 @@ mod recovery;
 mod schedules;
 mod shutdown;
 mod slots;
+mod streams;
 mod trouble;
 mod undo;
 mod waiting;
@@ -231,6 +233,32 @@ cases! {
         a_message_that_a_lost_race_would_have_got_is_not_lost,
         who_is_asked_replies_once,
         an_inbox_hears_of_capabilities_and_fills,
+    }
+    events {
+        the_first_event_that_matches_ends_the_wait,
+        an_event_from_before_counts_only_since_it_is_asked_for,
+        an_event_that_comes_while_nobody_is_there_is_found,
+        a_crash_at_any_moment_loses_no_event,
+        many_waits_end_with_one_event,
+        no_answer_is_missed_however_quick_it_is,
+        who_waits_too_long_is_told_and_may_wait_again,
+        a_cancelled_wait_is_over,
+        a_wait_that_lost_a_race_is_taken_up_again,
+        what_is_no_filter_is_the_agents_failure,
+        retention_leaves_what_was_not_looked_at,
+        filters_beyond_number_are_told_apart,
+    }
+    streams {
+        a_reader_follows_while_the_step_goes_on,
+        a_reader_that_comes_late_gets_everything_from_its_cursor_on,
+        after_a_crash_the_step_begins_anew_and_readers_are_told,
+        after_a_crash_the_step_may_go_on_from_what_was_kept,
+        the_output_comes_with_every_piece_on_disk,
+        a_step_that_is_tried_again_begins_anew,
+        who_hands_out_faster_than_the_disk_writes_waits,
+        too_much_is_refused,
+        scopes_and_occurrences_are_read_apart,
+        pieces_are_forgotten_with_their_task,
     }
     trouble {
         settings_that_panic_end_the_task,

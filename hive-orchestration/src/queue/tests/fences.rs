@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use hive_bus::AgentMessage;
+use hive_bus::{AgentMessage, Pattern, Sequence};
 use hive_core::db::Tx;
 use hive_core::payload::Payload;
 use hive_core::testing::TestDb;
@@ -9,9 +9,11 @@ use hive_errors::{ErrorKind, Failure, Result, RetryPolicy};
 use super::super::finish::{Finished, How};
 use super::super::post::{self, Question, Waiting};
 use super::super::record::{self, Said};
+use super::super::stream::{self, Batch, Extent};
 use super::super::wait::{self, NewWait, Until, Wanted};
 use super::super::{Queue, TaskRef, cancel, finish, progress};
 use super::{Bench, task};
+use crate::event::{Awaited, Filter};
 use crate::family;
 use crate::journal::{self, Kind, Record};
 use crate::lease::{Lease, guard};
@@ -20,7 +22,7 @@ use crate::task::Progress;
 pub(super) type Verb = fn(&mut Tx<'_>, &Queue, Lease, &TaskRef) -> Result<()>;
 
 /// Everything that a run may write.
-pub(super) const VERBS: [(&str, Verb); 18] = [
+pub(super) const VERBS: [(&str, Verb); 21] = [
     ("record", |tx, queue, lease, _| {
         journal::record(tx, &outcome(queue, lease))
     }),
@@ -82,6 +84,28 @@ pub(super) const VERBS: [(&str, Verb); 18] = [
         };
         wait::sync(tx, queue, lease, task, 0, &[children], false).map(drop)
     }),
+    ("wait for an event", |tx, queue, lease, task| {
+        let event = NewWait {
+            key: "event:order.>#1".to_owned(),
+            what: Wanted::Event {
+                awaited: awaited(),
+                after: Sequence::START,
+                timeout: None,
+            },
+        };
+        wait::sync(tx, queue, lease, task, 0, &[event], false).map(drop)
+    }),
+    ("keep pieces", |tx, queue, lease, task| {
+        stream::keep(tx, queue, &batch(lease, task))
+    }),
+    ("keep the last pieces", |tx, queue, lease, task| {
+        let record = Record {
+            key: "stream:s#1".to_owned(),
+            kind: Kind::Stream,
+            ..outcome(queue, lease)
+        };
+        stream::finish(tx, queue, task.id, None, &record)
+    }),
     ("park", |tx, queue, lease, task| {
         wait::sync(tx, queue, lease, task, 0, &[], true).map(drop)
     }),
@@ -125,6 +149,28 @@ fn outcome(queue: &Queue, lease: Lease) -> Record {
     }
 }
 
+/// What waits for any event on `order.>`.
+pub(super) fn awaited() -> Awaited {
+    Filter::new(Pattern::new("order.>").unwrap(), "default")
+        .awaited()
+        .unwrap()
+}
+
+fn batch(lease: Lease, task: &TaskRef) -> Batch {
+    Batch {
+        lease,
+        id: task.id,
+        key: "stream:s#1".to_owned(),
+        extent: Extent {
+            life: 2,
+            pieces: 1,
+            bytes: 1,
+        },
+        anew: true,
+        pieces: Some((1, Payload::encode(&[1], 100).unwrap())),
+    }
+}
+
 fn value() -> Payload {
     Payload::encode(&1, 100).unwrap()
 }
@@ -139,6 +185,8 @@ pub(super) fn written(tx: &Tx<'_>) -> Result<Vec<Option<i64>>> {
                 count(value) FROM journal",
         "SELECT count(*), (SELECT count(*) FROM task_output), (SELECT count(progress) FROM task_note),
                 (SELECT count(failure) FROM task_note), (SELECT count(*) FROM task_body) FROM event",
+        "SELECT count(*), CAST(sum(life) AS BIGINT), CAST(sum(pieces) AS BIGINT), CAST(sum(bytes) AS BIGINT),
+                (SELECT count(*) FROM stream_piece) FROM stream",
         "SELECT count(*), count(started_at), count(escalated_at), count(concluded_at), CAST(sum(changed_at) AS BIGINT)
          FROM task_review",
     ] {
@@ -163,6 +211,10 @@ pub(super) fn prepare(tx: &mut Tx<'_>, queue: &Queue, lease: Lease, parent: &Tas
         },
     };
     wait::sync(tx, queue, lease, parent, 0, &[rest], false)?;
+    tx.execute(
+        "INSERT INTO stream_piece (task, key, life, first, count, value) VALUES (?1, 'stream:s#1', 1, 0, 1, ?2)",
+        &[&lease.task, &value()],
+    )?;
     tx.execute(
         "INSERT INTO journal (task, key, kind, state, at) VALUES (?1, 'sleep:timer#9', 3, 1, 0)",
         &[&lease.task],

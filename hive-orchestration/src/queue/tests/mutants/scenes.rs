@@ -2,6 +2,7 @@
 
 mod ends;
 mod epochs;
+mod events;
 mod limits;
 mod starts;
 mod waits;
@@ -26,6 +27,7 @@ pub(super) fn all() -> Vec<Scene> {
     all.extend(waits::all());
     all.extend(ends::all());
     all.extend(epochs::all());
+    all.extend(events::all());
     all.extend(limits::all());
     all
 }
