@@ -11,6 +11,7 @@ use hive_errors::{Error, ErrorKind, Failure, Result};
 use serde::de::DeserializeOwned;
 
 use crate::agent::Agent;
+use crate::budget::Budget;
 use crate::context::Context;
 use crate::family::Record;
 use crate::journal::Kind;
@@ -18,7 +19,6 @@ use crate::limits;
 use crate::queue::cancel;
 use crate::queue::read;
 use crate::queue::submit::NewTask;
-use crate::queue::wait::Wanted;
 use crate::task::{End, Priority, check_key};
 
 /// A child to be: which agent, with which input, how urgent.
@@ -27,6 +27,7 @@ pub struct Call<A: Agent> {
     priority: Priority,
     key: Option<String>,
     record: Option<Arc<Record>>,
+    budget: Option<Arc<Budget>>,
 }
 
 impl<A: Agent> Call<A> {
@@ -37,6 +38,7 @@ impl<A: Agent> Call<A> {
             priority: Priority::default(),
             key: None,
             record: None,
+            budget: None,
         }
     }
 
@@ -62,7 +64,16 @@ impl<A: Agent> Call<A> {
         self
     }
 
+    /// How much the child and all below it may use, as a part of what its caller may: it draws on the caller's account, too. Without one
+    /// it draws on that alone. See [`budget`](crate::budget).
+    #[must_use]
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.budget = Some(Arc::new(budget));
+        self
+    }
+
     fn into_task(self, id: TaskId, tenant: &str) -> Result<NewTask> {
+        self.budget.as_ref().map_or(Ok(()), |budget| budget.check())?;
         self.record.as_ref().map_or(Ok(()), |record| record.check())?;
         let input = Payload::encode(&self.input, limits::PAYLOAD_BYTES)?;
         check_key("key", self.key.as_deref())?;
@@ -70,6 +81,7 @@ impl<A: Agent> Call<A> {
             priority: self.priority,
             key: self.key.unwrap_or_default(),
             record: self.record,
+            budget: self.budget,
             ..NewTask::new(id, A::NAME, tenant, input)
         })
     }
@@ -164,7 +176,7 @@ impl Context {
         let known = self.run.journal().get(&key).is_some();
         let asked = calls.len();
         // Inputs are only encoded for children that are not there yet.
-        let mut tasks = if known {
+        let tasks = if known {
             Vec::new()
         } else {
             calls
@@ -172,11 +184,7 @@ impl Context {
                 .map(|call| call.into_task(self.run.queue.ids.next(), self.tenant()))
                 .collect::<Result<Vec<_>>>()?
         };
-        let children = || Wanted::Children {
-            tasks: std::mem::take(&mut tasks),
-            parallel,
-        };
-        self.outcome::<()>(&key, Kind::Children, children).await;
+        self.called(&key, tasks, parallel).await?;
         self.collect::<A>(&key, asked)
             .await
             .map_err(|failure| failure.with("call", name))

@@ -29,6 +29,8 @@ pub(crate) enum Kind {
     Children,
     /// What a run says of its own record.
     Record,
+    /// Room in a budget.
+    Budget,
 }
 
 impl Kind {
@@ -41,6 +43,7 @@ impl Kind {
             Self::Signal => 4,
             Self::Children => 5,
             Self::Record => 6,
+            Self::Budget => 10,
         }
     }
 
@@ -53,6 +56,7 @@ impl Kind {
             4 => Self::Signal,
             5 => Self::Children,
             6 => Self::Record,
+            10 => Self::Budget,
             other => {
                 return Err(Error::new(ErrorKind::Corrupt, "a journal entry has an unknown kind").with("kind", other));
             }
@@ -68,6 +72,7 @@ impl Kind {
             Self::Signal => "wait",
             Self::Children => "call",
             Self::Record => "record",
+            Self::Budget => "budget",
         }
     }
 }

@@ -66,14 +66,15 @@
 //!
 //! [`core`] (database, clock, models), [`bus`] (events) and [`errors`] are the crates below, re-exported; [`limits`] holds
 //! every bound with its reason, [`settings`] what an operator may set. [`task`] describes what can be asked of a task,
-//! [`flow`] how much of it may go on at once, [`family`] what reviews, workflows and deployments say of themselves, [`registry`] who is
-//! there, [`router`] who gets a task that is not meant for one agent by name, [`schedule`] when tasks are submitted by themselves,
+//! [`flow`] how much of it may go on at once, [`budget`] how much it may use, [`family`] what reviews, workflows and deployments say of
+//! themselves, [`registry`] who is there, [`router`] who gets a task that is not meant for one agent by name, [`schedule`] when tasks are submitted by themselves,
 //! [`builders`] what `Hive::open` and its kin return. [`autoscale`] decides how many workers the load needs, and sees to it that
 //! there are; [`telemetry`] lists what is counted and measured.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod limits;
+pub mod budget;
 pub mod task;
 pub mod telemetry;
 pub mod flow;

@@ -2,6 +2,7 @@
 
 use hive_core::db::Migrations;
 
+use crate::budget::schema as budgets;
 use crate::family::schema as families;
 use crate::queue::flow::schema::LIMITS;
 use crate::queue::schema::{TASKS, agents};
@@ -10,5 +11,12 @@ use crate::schedule::schema::SCHEDULES;
 /// This crate's tables.
 pub(crate) static MIGRATIONS: Migrations = Migrations {
     owner: "hive-orchestration",
-    list: &[TASKS, SCHEDULES, agents::migration(3), LIMITS, families::migration(5)],
+    list: &[
+        TASKS,
+        SCHEDULES,
+        agents::migration(3),
+        LIMITS,
+        families::migration(5),
+        budgets::migration(6),
+    ],
 };

@@ -10,6 +10,7 @@ use hive_errors::{Error, ErrorKind, Failure, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::budget::Resource;
 use crate::limits;
 
 /// Where a task stands.
@@ -17,7 +18,7 @@ use crate::limits;
 /// ```text
 /// scheduled → queued → running → succeeded | failed | cancelled | dead
 ///     ↑         ↑        │ │
-///     └─ retry ─┼────────┘ └→ waiting (timer, child, signal, a person's decision)
+///     └─ retry ─┼────────┘ └→ waiting (timer, child, signal, budget, a person's decision)
 ///               └────────────────┘
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -30,7 +31,7 @@ pub enum TaskState {
     Queued,
     /// An attempt is under way.
     Running,
-    /// Between two runs of the same attempt, for a timer, a child, a signal or a person. It holds no worker and no memory.
+    /// Between two runs of the same attempt, for a timer, a child, a signal, a budget or a person. It holds no worker and no memory.
     Waiting,
     /// Ended with an output.
     Succeeded,
@@ -160,6 +161,17 @@ pub enum WaitingFor {
         /// When waiting ends with a failure, if ever.
         #[schemars(with = "Option<String>")]
         until: Option<Timestamp>,
+    },
+    /// Room in a budget: until it is [raised](crate::TaskHandle::grant), or others give back what they had reserved.
+    Budget {
+        /// The task whose budget it is.
+        #[schemars(with = "String")]
+        account: TaskId,
+        /// What is lacking.
+        resource: Resource,
+        /// How much of it was, when the wait began: tokens, millionths of a dollar, calls, tasks, levels, or milliseconds since the wall
+        /// time was over.
+        missing: u64,
     },
     /// A person's decision about a step whose outcome is not known; see [`crate::TaskHandle::decide`].
     Decision {

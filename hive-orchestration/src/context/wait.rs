@@ -167,12 +167,21 @@ impl Context {
                 }
             };
             self.settled(key, new).await;
+            if self.run.purse.lacks(key) {
+                return None;
+            }
         }
     }
 
     /// Waits until the entry under `key` is neither pending nor held any more. The driver registers `new` and brings the
     /// outcome into the journal.
-    pub(crate) async fn settled(&self, key: &str, new: Option<NewWait>) {
+    pub(crate) async fn settled(&self, key: &str, mut new: Option<NewWait>) {
+        // Whoever makes them, children draw on the accounts of their caller.
+        if let Some(Wanted::Children { tasks, .. }) = new.as_mut().map(|new| &mut new.what) {
+            for task in tasks {
+                task.above = self.run.purse.chain.clone();
+            }
+        }
         let _waiting = self.run.activity.wait(new);
         loop {
             let mut news = pin!(self.run.activity.news());
@@ -281,6 +290,10 @@ impl Context {
                 // Unless this run has begun it anew by itself.
                 Outcome::Again if known.is_some_and(|(_, standing)| standing == Standing::Held) => journal.forget(&key),
                 Outcome::Again => {}
+                Outcome::Short(short) => {
+                    journal.forget(&key);
+                    self.run.purse.lack(key, short);
+                }
             }
         }
         drop(journal);

@@ -203,7 +203,7 @@ fn release(tx: &mut Tx<'_>, queue: &Queue, lease: Lease, task: &TaskRef) -> Resu
 pub(super) fn expire(tx: &mut Tx<'_>, queue: &Queue, now: Timestamp) -> Result<()> {
     let late = tx.query(
         "SELECT seq, id, root, agent, tenant, attempt, parent, correlation FROM task
-         WHERE state < 4 AND deadline IS NOT NULL AND deadline <= ?1 ORDER BY deadline LIMIT ?2",
+         WHERE state < 4 AND deadline IS NOT NULL AND deadline <= ?1 ORDER BY deadline, seq LIMIT ?2",
         &[&now, &limits::DUE_BATCH],
         super::task_ref,
     )?;

@@ -44,6 +44,11 @@ impl Home {
         }
     }
 
+    /// Whether several processes may share it.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.server.is_some()
+    }
+
     pub(crate) fn db(&self) -> PathBuf {
         self.dir.path().join("hive.db")
     }

@@ -5,11 +5,14 @@ use hive_core::payload::Payload;
 use hive_core::testing::TestDb;
 use hive_errors::{ErrorKind, Failure, Result, RetryPolicy};
 
+use super::super::budget::{self, Reservation, Settlement};
 use super::super::finish::{Finished, How};
 use super::super::record::{self, Said};
 use super::super::wait::{self, NewWait, Wanted};
 use super::super::{Queue, TaskRef, cancel, finish, progress};
 use super::{Bench, task};
+use crate::budget::ledger::{self, Chain};
+use crate::budget::{Budget, Spend};
 use crate::family;
 use crate::journal::{self, Kind, Record};
 use crate::lease::{Lease, guard};
@@ -18,7 +21,7 @@ use crate::task::Progress;
 pub(super) type Verb = fn(&mut Tx<'_>, &Queue, Lease, &TaskRef) -> Result<()>;
 
 /// Everything that a run may write.
-pub(super) const VERBS: [(&str, Verb); 16] = [
+pub(super) const VERBS: [(&str, Verb); 19] = [
     ("record", |tx, queue, lease, _| {
         journal::record(tx, &outcome(queue, lease))
     }),
@@ -65,6 +68,22 @@ pub(super) const VERBS: [(&str, Verb); 16] = [
         };
         wait::sync(tx, queue, lease, task, 0, &[children], false).map(drop)
     }),
+    ("reserve", |tx, _, lease, _| {
+        let asked = Reservation {
+            lease,
+            chain: Chain::default().with(lease.task),
+            key: "step:a#1".to_owned(),
+            spend: Spend::tokens(1),
+            waited: None,
+        };
+        budget::reserve(tx, &asked).map(drop)
+    }),
+    ("settle", |tx, queue, lease, _| {
+        budget::settle(tx, queue, &settlement(lease))
+    }),
+    ("settle and record", |tx, queue, lease, _| {
+        budget::settle_with(tx, queue, &settlement(lease), &outcome(queue, lease))
+    }),
     ("park", |tx, queue, lease, task| {
         wait::sync(tx, queue, lease, task, 0, &[], true).map(drop)
     }),
@@ -96,6 +115,15 @@ fn finish(tx: &mut Tx<'_>, queue: &Queue, lease: Lease, task: &TaskRef, how: How
     }
 }
 
+fn settlement(lease: Lease) -> Settlement {
+    Settlement {
+        lease,
+        chain: Chain::default().with(lease.task),
+        key: "step:held#1".to_owned(),
+        used: Spend::tokens(1),
+    }
+}
+
 fn outcome(queue: &Queue, lease: Lease) -> Record {
     Record {
         lease,
@@ -123,6 +151,8 @@ pub(super) fn written(tx: &Tx<'_>) -> Result<Vec<Option<i64>>> {
                 (SELECT count(failure) FROM task_note), (SELECT count(*) FROM task_body) FROM event",
         "SELECT count(*), count(started_at), count(escalated_at), count(concluded_at), CAST(sum(changed_at) AS BIGINT)
          FROM task_review",
+        "SELECT count(*), CAST(sum(tokens_used) AS BIGINT), (SELECT count(*) FROM budget_hold), count(started_at),
+                CAST(sum(tokens_over) AS BIGINT) FROM budget",
     ] {
         all.extend(tx.query_one(sql, &[], |row| {
             (0..5)
@@ -136,6 +166,15 @@ pub(super) fn written(tx: &Tx<'_>) -> Result<Vec<Option<i64>>> {
 /// What the verbs find, so that each has something to write.
 pub(super) fn prepare(tx: &mut Tx<'_>, queue: &Queue, lease: Lease, parent: &TaskRef) -> Result<()> {
     journal::begin_once(tx, lease, queue.clock.now(), "step:begun#1")?;
+    ledger::begin(tx, (parent.seq, parent.id), 0, &Chain::default(), &Budget::new())?;
+    let held = Reservation {
+        lease,
+        chain: Chain::default().with(lease.task),
+        key: "step:held#1".to_owned(),
+        spend: Spend::tokens(2),
+        waited: None,
+    };
+    budget::reserve(tx, &held)?;
     let rest = NewWait {
         key: "call:rest#1".to_owned(),
         what: Wanted::Children {

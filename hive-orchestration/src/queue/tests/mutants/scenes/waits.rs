@@ -7,10 +7,12 @@ use hive_errors::{ErrorKind, Result};
 
 use super::super::super::super::claim::claim;
 use super::super::super::super::pick::Turns;
-use super::super::super::super::{read, wait};
+use super::super::super::super::{budget, read, wait};
 use super::super::super::room;
 use super::super::stage::{Scene, Stage, value};
 use super::STATES;
+use crate::budget::Budget;
+use crate::budget::ledger::{self, Chain};
 use crate::journal::{self, Journal};
 
 pub(super) fn all() -> Vec<Scene> {
@@ -19,6 +21,7 @@ pub(super) fn all() -> Vec<Scene> {
         Scene::new("only what is remembered is done", remembered),
         Scene::new("only a parked task is woken", woken),
         Scene::new("only an open timer fires", fired),
+        Scene::new("only who waits for a budget is woken when it is raised", raised),
         Scene::new("a signal that nobody waits for is kept", kept),
         Scene::new("only a held step is decided", decided),
         Scene::new("a step that was decided meanwhile stays so", decided_meanwhile),
@@ -93,6 +96,26 @@ fn fired(stage: &mut Stage<'_, '_>) -> Result<()> {
     let is = stage.entry_state(task.seq, "k:0#1")?;
     stage.check("the timer", is, Some(1));
     stay(stage, task.seq, &[1, 2, 3, 4])
+}
+
+fn raised(stage: &mut Stage<'_, '_>) -> Result<()> {
+    let task = entries(stage, 3, 10, &[0, 1, 2, 3, 4])?;
+    let budget = Budget::new().tokens(5);
+    ledger::begin(stage.tx, (task.seq, task.id), 0, &Chain::default(), &budget)?;
+    for state in 0..5 {
+        stage.set(
+            "INSERT INTO budget_wait (task, key, account, tokens, micro_usd, calls, children, depth) VALUES (?1, ?2, ?1, 6, 0, 0, 0, 0)",
+            &[&task.seq, &format!("k:{state}#1")],
+        )?;
+    }
+    let queue = stage.queue.clone();
+    budget::grant(stage.tx, &queue, task.id, &budget)?;
+    let woken = stage.number("SELECT count(wake_at) FROM journal", &[])?;
+    stage.check("woken", woken, Some(1));
+    claim(stage.tx, &queue, &room(0), &Turns::default())?;
+    let is = stage.state(task.seq)?;
+    stage.check("the task", is, Some(1));
+    Ok(())
 }
 
 fn kept(stage: &mut Stage<'_, '_>) -> Result<()> {
