@@ -27,6 +27,9 @@ pub mod routing {}
 #[doc = include_str!("../guides/limits.md")]
 pub mod limits {}
 
+#[doc = include_str!("../guides/budgets.md")]
+pub mod budgets {}
+
 #[doc = include_str!("../guides/families.md")]
 pub mod families {}
 

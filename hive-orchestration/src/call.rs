@@ -11,6 +11,7 @@ use hive_errors::{Error, ErrorKind, Failure, Result};
 use serde::de::DeserializeOwned;
 
 use crate::agent::Agent;
+use crate::budget::Budget;
 use crate::context::{Context, Recall};
 use crate::family;
 use crate::journal::{self, Kind, Record};
@@ -19,7 +20,6 @@ use crate::limits;
 use crate::queue::cancel;
 use crate::queue::read;
 use crate::queue::submit::{self, Aside, NewTask};
-use crate::queue::wait::Wanted;
 use crate::task::{End, Priority, check_key};
 
 /// A child to be: which agent, with which input, how urgent.
@@ -28,6 +28,7 @@ pub struct Call<A: Agent> {
     priority: Priority,
     key: Option<String>,
     record: Option<Arc<family::Record>>,
+    budget: Option<Arc<Budget>>,
 }
 
 impl<A: Agent> Call<A> {
@@ -38,6 +39,7 @@ impl<A: Agent> Call<A> {
             priority: Priority::default(),
             key: None,
             record: None,
+            budget: None,
         }
     }
 
@@ -63,8 +65,17 @@ impl<A: Agent> Call<A> {
         self
     }
 
+    /// How much the child and all below it may use, as a part of what its caller may: it draws on the caller's account, too. Without one
+    /// it draws on that alone. See [`budget`](crate::budget).
+    #[must_use]
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.budget = Some(Arc::new(budget));
+        self
+    }
+
     /// Without its types.
     pub(crate) fn erase(self) -> Result<Child> {
+        self.budget.as_ref().map_or(Ok(()), |budget| budget.check())?;
         self.record.as_ref().map_or(Ok(()), |record| record.check())?;
         let input = Payload::encode(&self.input, limits::PAYLOAD_BYTES)?;
         check_key("key", self.key.as_deref())?;
@@ -76,6 +87,7 @@ impl<A: Agent> Call<A> {
             key: self.key,
             record: self.record,
             aside: None,
+            budget: self.budget,
         })
     }
 }
@@ -91,6 +103,7 @@ pub(crate) struct Child {
     pub(crate) key: Option<String>,
     pub(crate) record: Option<Arc<family::Record>>,
     pub(crate) aside: Option<Aside>,
+    pub(crate) budget: Option<Arc<Budget>>,
 }
 
 impl Child {
@@ -101,6 +114,7 @@ impl Child {
             versions: self.versions,
             record: self.record,
             aside: self.aside,
+            budget: self.budget,
             ..NewTask::new(id, self.agent, tenant, self.input)
         }
     }
@@ -284,7 +298,7 @@ impl Context {
         let key = self.key(Kind::Children, name)?;
         let known = self.run.journal().get(&key).is_some();
         // Inputs are only encoded for children that are not there yet.
-        let mut tasks = if known {
+        let tasks = if known {
             Vec::new()
         } else {
             calls
@@ -292,12 +306,7 @@ impl Context {
                 .map(|call| Ok(call.erase()?.into_task(self.run.queue.ids.next(), self.tenant())))
                 .collect::<Result<Vec<_>>>()?
         };
-        let children = || Wanted::Children {
-            kind: gather.kind(),
-            tasks: std::mem::take(&mut tasks),
-            parallel,
-        };
-        let first = self.outcome::<u64>(&key, gather.kind(), children).await;
+        let first = self.called(&key, gather.kind(), tasks, parallel).await?;
         Ok((key, first))
     }
 
@@ -305,13 +314,8 @@ impl Context {
     pub(crate) async fn call_untyped(&self, name: &str, child: Child) -> Result<(), Failure> {
         self.check_depth(name)?;
         let key = self.key(Kind::Children, name)?;
-        let mut task = Some(child.into_task(self.run.queue.ids.next(), self.tenant()));
-        let children = || Wanted::Children {
-            kind: Kind::Children,
-            tasks: task.take().into_iter().collect(),
-            parallel: 1,
-        };
-        self.outcome::<u64>(&key, Kind::Children, children).await;
+        let task = child.into_task(self.run.queue.ids.next(), self.tenant());
+        self.called(&key, Kind::Children, vec![task], 1).await?;
         let _working = self.run.activity.work();
         let (parent, call) = (self.run.lease().task, key);
         let ends = self.run.ask(move |db| read::children(db, parent, &call)).await?;

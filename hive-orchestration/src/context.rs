@@ -2,6 +2,7 @@
 
 mod activity;
 mod blocking;
+mod budget;
 mod colleagues;
 mod drift;
 mod event;
@@ -29,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::activity::Activity;
 pub(crate) use self::blocking::{Threads, panicked};
+use self::budget::Purse;
 pub(crate) use self::colleagues::{Address, Colleague, Colleagues};
 pub(crate) use self::drift::Recall;
 pub use self::event::WaitEvent;
@@ -39,6 +41,7 @@ pub use self::record::{OwnDeployment, OwnReview, OwnWorkflow};
 pub use self::step::{Effect, Step};
 pub use self::stream::{Pieces, StreamStep};
 pub use self::wait::{Answered, Approval, Signal, Wait};
+use crate::budget::meter::Metered;
 use crate::journal::{self, Journal, Kind, Record};
 use crate::lease::Lease;
 use crate::limits;
@@ -76,6 +79,8 @@ pub(crate) struct Run {
     pub(crate) activity: Activity,
     pub(crate) stop: CancellationToken,
     journal: Mutex<Journal>,
+    /// The accounts on which its task draws.
+    purse: Purse,
 }
 
 impl Run {
@@ -90,7 +95,20 @@ impl Run {
         stop: CancellationToken,
         journal: Journal,
     ) -> Self {
+        let purse = Purse::new(claimed.chain.clone());
+        // Where somebody counts, the model is counted.
+        let model = if purse.chain.is_empty() {
+            model
+        } else {
+            let metered = Metered {
+                model,
+                db: db.clone(),
+                rules: Arc::clone(&purse.rules),
+            };
+            ModelHandle::new(metered).with_clock(Arc::clone(&queue.clock))
+        };
         Self {
+            purse,
             claimed,
             db,
             queue,

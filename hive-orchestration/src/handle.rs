@@ -12,9 +12,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
+use crate::budget::{Account, Budget};
 use crate::context::Signal;
 use crate::limits;
-use crate::queue::{self, admin, cancel, read, undo, wait};
+use crate::queue::{self, admin, budget, cancel, read, undo, wait};
 use crate::stream::Reader;
 use crate::task::{Decision, End, TaskState, TaskStatus, check_name};
 use crate::wake::News;
@@ -172,6 +173,26 @@ impl<T> TaskHandle<T> {
     /// ```
     pub fn pieces(&self, step: impl Into<String>) -> Reader {
         Reader::new(Arc::clone(&self.shop), self.id, step.into())
+    }
+
+    /// Where the budgets stand on which the task draws: its own, where it has one, and those above it, the nearest first.
+    pub async fn budget(&self) -> Result<Vec<Account>> {
+        let id = self.id;
+        self.ask(move |db| budget::accounts(db, id)).await
+    }
+
+    /// Raises the limits of the task's own budget by these, and wakes those who wait for that. What was used beyond a limit is paid first.
+    /// How it behaves when it is exhausted, and what each step reserves, stay as they are.
+    ///
+    /// # Errors
+    /// `not-found` when the task has no budget of its own; `invalid-input`, naming the field, for what the budget does not limit.
+    ///
+    /// # Cancel safety
+    /// Dropped, the budget may be raised or not.
+    pub async fn grant(&self, more: Budget) -> Result<()> {
+        more.check()?;
+        let (id, queue) = (self.id, self.shop.queue.clone());
+        self.tell(move |tx| budget::grant(tx, &queue, id, &more)).await
     }
 
     /// Follows the task from now on: its status at once, then after every change.

@@ -30,6 +30,8 @@ pub(crate) enum Kind {
     Children,
     /// What a run says of its own record.
     Record,
+    /// Room in a budget.
+    Budget,
     Event,
     Stream,
     /// What a run reads from a memory, or writes there.
@@ -58,6 +60,7 @@ impl Kind {
             Self::Signal => 4,
             Self::Children => 5,
             Self::Record => 6,
+            Self::Budget => 10,
             Self::Event => 8,
             Self::Stream => 9,
             Self::Memory => 11,
@@ -79,6 +82,7 @@ impl Kind {
             4 => Self::Signal,
             5 => Self::Children,
             6 => Self::Record,
+            10 => Self::Budget,
             8 => Self::Event,
             9 => Self::Stream,
             11 => Self::Memory,
@@ -103,6 +107,7 @@ impl Kind {
             Self::Signal => "wait",
             Self::Children | Self::Race | Self::Settled => "call",
             Self::Record => "record",
+            Self::Budget => "budget",
             Self::Event => "event",
             Self::Stream => "stream",
             Self::Memory => "memory",

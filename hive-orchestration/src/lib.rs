@@ -66,9 +66,9 @@
 //!
 //! [`core`] (database, clock, models), [`bus`] (events) and [`errors`] are the crates below, re-exported; [`limits`] holds
 //! every bound with its reason, [`settings`] what an operator may set. [`task`] describes what can be asked of a task,
-//! [`flow`] how much of it may go on at once, [`family`] what reviews, workflows and deployments say of themselves, [`registry`] who is
-//! there, [`router`] who gets a task that is not meant for one agent by name, [`plan`] what models may write down for others to do, [`schedule`] when tasks are submitted by themselves,
-//! [`stream`] what is read of a step while it goes on,
+//! [`flow`] how much of it may go on at once, [`budget`] how much it may use, [`family`] what reviews, workflows and deployments say of
+//! themselves, [`registry`] who is there, [`router`] who gets a task that is not meant for one agent by name, [`plan`] what models may
+//! write down for others to do, [`schedule`] when tasks are submitted by themselves, [`stream`] what is read of a step while it goes on,
 //! [`builders`] what `Hive::open` and its kin return. [`autoscale`] decides how many workers the load needs, and sees to it that
 //! there are; [`telemetry`] lists what is counted and measured.
 //! [`memory`] is where agents keep what they know.
@@ -76,6 +76,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod limits;
+pub mod budget;
 pub mod task;
 pub mod telemetry;
 pub mod flow;

@@ -96,6 +96,10 @@ pub const CONCURRENCY: usize = 64;
 /// cores, because some of it waits for devices, and few enough that the rest of the process gets its share.
 pub const BLOCKING_THREADS: usize = 32;
 
+/// The most of anything that a budget counts, wall time in microseconds included: sums of limits, grants and overdrafts fit the
+/// database's whole numbers.
+pub const BUDGET_MOST: u64 = 1 << 56;
+
 /// Tasks claimed in one transaction: enough to fill the workers, short enough not to hold other writers up.
 pub const CLAIM_BATCH: usize = 256;
 

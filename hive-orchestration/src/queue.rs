@@ -14,6 +14,7 @@
 mod tests;
 
 pub(crate) mod admin;
+pub(crate) mod budget;
 pub(crate) mod cancel;
 pub(crate) mod claim;
 pub(crate) mod depth;

@@ -2,6 +2,7 @@
 
 use hive_core::db::Migrations;
 
+use crate::budget::schema as budgets;
 use crate::family::schema as families;
 use crate::memory::schema as memory;
 use crate::queue::flow::schema::LIMITS;
@@ -21,5 +22,6 @@ pub(crate) static MIGRATIONS: Migrations = Migrations {
         memory::migration(6),
         POST,
         waits::migration(8),
+        budgets::migration(9),
     ],
 };

@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::question::Question;
+use crate::budget::Resource;
 use crate::limits;
 
 /// Where a task stands.
@@ -19,7 +20,7 @@ use crate::limits;
 /// ```text
 /// scheduled → queued → running → succeeded | failed | cancelled | dead
 ///     ↑         ↑        │ │
-///     └─ retry ─┼────────┘ └→ waiting (timer, child, signal, event, a person's decision)
+///     └─ retry ─┼────────┘ └→ waiting (timer, child, signal, event, message, budget, a person's decision)
 ///               └────────────────┘
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -32,7 +33,8 @@ pub enum TaskState {
     Queued,
     /// An attempt is under way.
     Running,
-    /// Between two runs of the same attempt, for a timer, a child, a signal, an event or a person. It holds no worker and no memory.
+    /// Between two runs of the same attempt, for a timer, a child, a signal, an event, a message, a budget or a person. It holds no worker
+    /// and no memory.
     Waiting,
     /// Ended with an output.
     Succeeded,
@@ -178,6 +180,17 @@ pub enum WaitingFor {
         /// When waiting ends with a failure, if ever.
         #[schemars(with = "Option<String>")]
         until: Option<Timestamp>,
+    },
+    /// Room in a budget: until it is [raised](crate::TaskHandle::grant), or others give back what they had reserved.
+    Budget {
+        /// The task whose budget it is.
+        #[schemars(with = "String")]
+        account: TaskId,
+        /// What is lacking.
+        resource: Resource,
+        /// How much of it was, when the wait began: tokens, millionths of a dollar, calls, tasks, levels, or milliseconds since the wall
+        /// time was over.
+        missing: u64,
     },
     /// A person's decision about a step whose outcome is not known; see [`crate::TaskHandle::decide`].
     Decision {

@@ -35,6 +35,7 @@ impl Agent for Undoer {
                 key,
                 record: None,
                 aside: None,
+                budget: None,
             };
             // One that fails stops those that were registered before it, which may build on it. Whoever has seen to it brings this task
             // back, and it goes on.

@@ -12,8 +12,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Context;
+use super::activity::Working;
+use super::budget::Held;
 use super::drift::Recall;
 use crate::agent::Agent;
+use crate::budget::Spend;
+use crate::budget::meter::metered;
 use crate::call::{Call, Child};
 use crate::journal::{self, Entry, Kind, Record, Standing};
 use crate::limits;
@@ -41,6 +45,7 @@ pub struct Step<'a, F, T> {
     timeout: Option<Duration>,
     effect: Effect,
     undo: Option<Undoes<'a, T>>,
+    budget: Option<Spend>,
     output: PhantomData<fn() -> T>,
 }
 
@@ -77,6 +82,7 @@ impl Context {
             timeout: None,
             effect: Effect::default(),
             undo: None,
+            budget: None,
             output: PhantomData,
         }
     }
@@ -109,6 +115,13 @@ impl<'a, F, T> Step<'a, F, T> {
     /// Says what the work does to the outside world; [`Effect::Repeatable`] unless set.
     pub fn effect(mut self, effect: Effect) -> Self {
         self.effect = effect;
+        self
+    }
+
+    /// Reserves so much of the task's [budget](crate::budget) before each try of the work, and waits when there is not so much;
+    /// [`Budget::each_step`](crate::budget::Budget::each_step) unless set. What was really used is settled together with the output.
+    pub fn budget(mut self, need: Spend) -> Self {
+        self.budget = Some(need);
         self
     }
 }
@@ -151,22 +164,19 @@ where
                 Recall::Done(output) => return Ok(output),
                 Recall::New | Recall::Begun | Recall::Over => {}
             }
-            let _working = self.cx.run.activity.work();
-            if kind == Kind::Once {
-                self.cx.begin_once(&key).await?;
-            }
-            match self.tries(kind).await {
-                Ok(output) => {
-                    let value = Payload::encode(&output, limits::PAYLOAD_BYTES)?;
-                    let also = match (undo_key, &self.undo) {
-                        (Some(key), Some(call)) => {
-                            Some(Box::new(self.cx.undo_record(key, self.name, call(&output)?)?))
+            let mut working = Some(self.cx.run.activity.work());
+            match self.tries(kind, &key, &mut working).await {
+                Ok((output, held)) => {
+                    let record = match self.record(&key, kind, undo_key, &output) {
+                        Ok(record) => record,
+                        Err(failure) => {
+                            if let Some(held) = &held {
+                                self.cx.settle(&key, held, false).await?;
+                            }
+                            return Err(failure);
                         }
-                        _ => None,
                     };
-                    self.cx
-                        .remember(key, kind, std::any::type_name::<T>(), value, also)
-                        .await?;
+                    self.cx.remember(record, held).await?;
                     return Ok(output);
                 }
                 Err(Unsuccessful::Failed(failure)) => {
@@ -181,23 +191,74 @@ where
         }
     }
 
-    async fn tries(&mut self, kind: Kind) -> Result<T, Unsuccessful> {
-        let queue = &self.cx.run.queue;
-        let mut failures = 0;
+    /// The journal's entry for an output.
+    fn record(&self, key: &str, kind: Kind, undo_key: Option<String>, output: &T) -> Result<Record, Failure> {
+        let value = Payload::encode(output, limits::PAYLOAD_BYTES)?;
+        let also = match (undo_key, &self.undo) {
+            (Some(key), Some(call)) => Some(Box::new(self.cx.undo_record(key, self.name, call(output)?)?)),
+            _ => None,
+        };
+        Ok(Record {
+            lease: self.cx.run.lease(),
+            at: self.cx.run.queue.clock.now(),
+            key: key.to_owned(),
+            kind,
+            type_name: std::any::type_name::<T>(),
+            value,
+            also,
+        })
+    }
+
+    /// Tries until there is an output, which comes with the reservation of the try that brought it.
+    async fn tries(
+        &mut self,
+        kind: Kind,
+        key: &str,
+        working: &mut Option<Working<'a>>,
+    ) -> Result<(T, Option<Held>), Unsuccessful> {
+        let (cx, queue) = (self.cx, &self.cx.run.queue);
+        let (mut failures, mut begun) = (0, false);
         loop {
-            let once = (self.work)();
-            let outcome = match self.timeout {
+            // Before it is on record as begun: it may have to wait.
+            let held = cx.reserve(key, self.budget, working).await?;
+            if kind == Kind::Once && !begun {
+                cx.begin_once(key).await?;
+                begun = true;
+            }
+            let (time_left, meter) = held.as_ref().map(|held| (held.time_left, held.meter.clone())).unzip();
+            let time_left = time_left.flatten();
+            let limit = self.timeout.into_iter().chain(time_left).min();
+            let once = metered(meter, (self.work)());
+            let mut cut = false;
+            let outcome = match limit {
                 Some(limit) => match clock::timeout(&*queue.clock, limit, once).await {
                     Ok(outcome) => outcome.map_err(Into::into),
-                    Err(_) if kind == Kind::Once => return Err(Unsuccessful::CutOff),
-                    Err(late) => Err(late.into()),
+                    Err(late) => {
+                        cut = true;
+                        Err(late.into())
+                    }
                 },
                 None => once.await.map_err(Into::into),
             };
             let failure: Failure = match outcome {
-                Ok(output) => return Ok(output),
+                Ok(output) => return Ok((output, held)),
                 Err(failure) => failure,
             };
+            if let Some(held) = &held {
+                cx.settle(key, held, cut).await?;
+            }
+            if cut && kind == Kind::Once {
+                return Err(Unsuccessful::CutOff);
+            }
+            if cut && limit == time_left {
+                // The budget's time is over. Whether it is to be waited for, the next reservation tells.
+                continue;
+            }
+            if held.is_some() && begun {
+                // The next try may have to wait.
+                cx.forget_once(key).await?;
+                begun = false;
+            }
             failures += 1;
             if failure.is_terminal() {
                 return Err(Unsuccessful::Failed(failure));
@@ -220,27 +281,19 @@ enum Unsuccessful {
     CutOff,
 }
 
+impl From<Failure> for Unsuccessful {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
 impl Context {
-    /// Writes an outcome to the journal; it is on disk when this returns.
-    pub(crate) async fn remember(
-        &self,
-        key: String,
-        kind: Kind,
-        type_name: &'static str,
-        value: Payload,
-        also: Option<Box<Record>>,
-    ) -> Result<(), Failure> {
-        let record = Record {
-            lease: self.run.lease(),
-            at: self.run.queue.clock.now(),
-            key,
-            kind,
-            type_name,
-            value,
-            also,
-        };
-        self.run.remember(record).await?;
-        Ok(())
+    /// Writes an outcome to the journal, with what the try used; it is on disk when this returns.
+    async fn remember(&self, record: Record, held: Option<Held>) -> Result<(), Failure> {
+        match held {
+            Some(held) => self.settle_with(record, &held).await,
+            None => Ok(self.run.remember(record).await?),
+        }
     }
 
     async fn begin_once(&self, key: &str) -> Result<(), Failure> {

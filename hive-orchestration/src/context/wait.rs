@@ -181,12 +181,18 @@ impl Context {
                 }
             };
             self.settled(key, new).await;
+            if self.run.purse.lacks(key) {
+                return None;
+            }
         }
     }
 
     /// Waits until the entry under `key` is neither pending nor held any more. The driver registers `new` and brings the
     /// outcome into the journal.
-    pub(crate) async fn settled(&self, key: &str, new: Option<NewWait>) {
+    pub(crate) async fn settled(&self, key: &str, mut new: Option<NewWait>) {
+        if let Some(new) = &mut new {
+            self.charge(new);
+        }
         let _waiting = self.run.activity.wait(new);
         loop {
             let mut news = pin!(self.run.activity.news());
@@ -202,12 +208,17 @@ impl Context {
 
 impl Context {
     /// Begins `new`, all in one commit, and waits until one of the entries under `keys` is neither pending nor held any more.
-    pub(crate) async fn any_settled(&self, keys: &[String], new: Vec<NewWait>) {
+    ///
+    /// # Failures
+    /// When the budget has no room for a child, and says so.
+    pub(crate) async fn any_settled(&self, keys: &[String], mut new: Vec<NewWait>) -> Result<(), Failure> {
+        new.iter_mut().for_each(|new| self.charge(new));
         for wait in &new {
             let kind = match &wait.what {
                 Wanted::Timer { .. } => Kind::Timer,
                 Wanted::Signal { .. } => Kind::Signal,
                 Wanted::Event { .. } => Kind::Event,
+                Wanted::Budget { .. } => Kind::Budget,
                 Wanted::Children { kind, .. } => *kind,
                 Wanted::Decision { kind, .. } => *kind,
             };
@@ -218,7 +229,7 @@ impl Context {
             };
             self.run.journal().put(wait.key.clone(), begun);
         }
-        let _waiting = self.run.activity.wait(new);
+        let waiting = self.run.activity.wait(new);
         loop {
             let mut news = pin!(self.run.activity.news());
             news.as_mut().enable();
@@ -228,9 +239,23 @@ impl Context {
                     .any(|key| journal.get(key).is_none_or(|entry| entry.standing == Standing::Done))
             };
             if settled {
-                return;
+                break;
             }
             news.await;
+        }
+        drop(waiting);
+        for key in keys {
+            self.room_for_child(key).await?;
+        }
+        Ok(())
+    }
+
+    /// Whoever makes them, children draw on the accounts of their caller.
+    fn charge(&self, new: &mut NewWait) {
+        if let Wanted::Children { tasks, .. } = &mut new.what {
+            for task in tasks {
+                task.above = self.run.purse.chain.clone();
+            }
         }
     }
 }
@@ -382,6 +407,10 @@ impl Context {
                 // Unless this run has begun it anew by itself.
                 Outcome::Again if known.is_some_and(|(_, standing)| standing == Standing::Held) => journal.forget(&key),
                 Outcome::Again => {}
+                Outcome::Short(short) => {
+                    journal.forget(&key);
+                    self.run.purse.lack(key, short);
+                }
             }
         }
         drop(journal);

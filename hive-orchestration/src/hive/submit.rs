@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use super::Hive;
 use super::route;
+use crate::budget::Budget;
 use crate::family::Record;
 use crate::handle::TaskHandle;
 use crate::limits;
@@ -42,6 +43,7 @@ pub struct Submit<T> {
     correlation: Option<String>,
     labels: Vec<(String, String)>,
     record: Option<Arc<Record>>,
+    budget: Option<Arc<Budget>>,
     output: PhantomData<fn() -> T>,
 }
 
@@ -77,6 +79,7 @@ impl<T> Submit<T> {
             correlation: None,
             labels: Vec::new(),
             record: None,
+            budget: None,
             output: PhantomData,
         }
     }
@@ -142,6 +145,13 @@ impl<T> Submit<T> {
     /// in the same commit as the task. A submission that finds a task by its key leaves that task's record as it is.
     pub fn record(mut self, record: impl Into<Record>) -> Self {
         self.record = Some(Arc::new(record.into()));
+        self
+    }
+
+    /// How much the task and all below it may use; see [`budget`](crate::budget). A submission that finds a task by its key leaves that
+    /// task's budget as it is.
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.budget = Some(Arc::new(budget));
         self
     }
 
@@ -222,6 +232,7 @@ impl<T> Submit<T> {
         check_key("correlation", self.correlation.as_deref())?;
         check_labels(&self.labels)?;
         self.record.as_ref().map_or(Ok(()), |record| record.check())?;
+        self.budget.as_ref().map_or(Ok(()), |budget| budget.check())?;
         let mut new = NewTask {
             priority: self.priority,
             start: self.start,
@@ -232,6 +243,7 @@ impl<T> Submit<T> {
             correlation: self.correlation.clone(),
             labels: self.labels.clone(),
             record: self.record.clone(),
+            budget: self.budget.clone(),
             ..NewTask::new(
                 self.hive.shop().queue.ids.next(),
                 agent,

@@ -8,6 +8,7 @@ use hive_core::id::TaskId;
 use hive_errors::{Error, ErrorKind, Result};
 
 use super::{Queue, TaskRef, emit, post};
+use crate::budget::schema as budgets;
 use crate::family::schema;
 use crate::lease::{listed, lock};
 use crate::limits;
@@ -191,7 +192,7 @@ pub(crate) fn forget(tx: &mut Tx<'_>, before: Timestamp, limit: u64) -> Result<u
     match tx.dialect() {
         Dialect::Postgres => {
             let list = listed(gone.iter().copied());
-            for table in DEPENDENTS.into_iter().chain(schema::DEPENDENTS) {
+            for table in dependents() {
                 let sql = format!("DELETE FROM {table} WHERE task = ANY (CAST(string_to_array(?1, ',') AS BIGINT[]))");
                 tx.execute(&sql, &[&list])?;
             }
@@ -202,7 +203,7 @@ pub(crate) fn forget(tx: &mut Tx<'_>, before: Timestamp, limit: u64) -> Result<u
         }
         Dialect::Sqlite => {
             for seq in &gone {
-                for table in DEPENDENTS.into_iter().chain(schema::DEPENDENTS) {
+                for table in dependents() {
                     tx.execute(&format!("DELETE FROM {table} WHERE task = ?1"), &[seq])?;
                 }
                 tx.execute("DELETE FROM task WHERE seq = ?1", &[seq])?;
@@ -220,7 +221,15 @@ pub(crate) fn prune(tx: &mut Tx<'_>, limit: u64) -> Result<u64> {
     Ok(entries.max(letters))
 }
 
-/// The tables that hold what belongs to a task, beside its [records](schema::DEPENDENTS).
+/// The tables that hold what belongs to a task.
+fn dependents() -> impl Iterator<Item = &'static str> {
+    DEPENDENTS
+        .into_iter()
+        .chain(schema::DEPENDENTS)
+        .chain(budgets::DEPENDENTS)
+}
+
+/// Those that are neither for its [records](schema::DEPENDENTS) nor for its [budget](budgets::DEPENDENTS).
 const DEPENDENTS: [&str; 9] = [
     "task_body",
     "task_output",

@@ -17,6 +17,7 @@ use self::front::look;
 use super::flow::uses::{self, Begun, Uses};
 use super::pick::{Turns, pick};
 use super::{Queue, TaskRef, emit, finish, pause, wait};
+use crate::budget::ledger::{self, Chain};
 use crate::lease::{Lease, listed};
 use crate::limits;
 use crate::wake::RunSigns;
@@ -28,6 +29,8 @@ pub(crate) struct Claimed {
     pub(crate) signs: RunSigns,
     pub(crate) task: TaskRef,
     pub(crate) depth: u32,
+    /// The accounts on which it draws.
+    pub(crate) chain: Chain,
     pub(crate) input: Payload,
     /// How long it was ready.
     pub(crate) waited: Duration,
@@ -138,19 +141,19 @@ fn take(
         return Ok(Vec::new());
     }
     let epoch = queue.epoch();
-    let mut taken: HashMap<i64, (u32, Payload)> = HashMap::with_capacity(chosen.len());
+    let mut taken: HashMap<i64, (u32, Chain, Payload)> = HashMap::with_capacity(chosen.len());
     match tx.dialect() {
         Dialect::Postgres => {
-            let attempts: HashMap<i64, u32> = tx
+            let attempts: HashMap<i64, (u32, Chain)> = tx
                 .query(
                     "UPDATE task SET state = 2, resumed = 0, attempt = attempt + 1, epoch = ?2, claimed_at = ?3,
                                  single = CASE WHEN single_start = 1 THEN NULL ELSE single END
                  WHERE seq IN (SELECT seq FROM task
                                WHERE seq = ANY (CAST(string_to_array(?1, ',') AS BIGINT[])) AND state + 0 = 1
                                ORDER BY seq FOR NO KEY UPDATE SKIP LOCKED)
-                 RETURNING seq, attempt",
+                 RETURNING seq, attempt, accounts",
                     &[&listed(chosen.iter().copied()), &epoch, &now],
-                    |row| Ok((row.get(0)?, row.get(1)?)),
+                    |row| Ok((row.get(0)?, (row.get(1)?, Chain::stored(row.get(2)?)))),
                 )?
                 .into_iter()
                 .collect();
@@ -159,8 +162,8 @@ fn take(
                 &[&listed(attempts.keys().copied())],
                 |row| {
                     let seq = row.get(0)?;
-                    if let Some(attempt) = attempts.get(&seq) {
-                        taken.insert(seq, (*attempt, row.get(1)?));
+                    if let Some((attempt, chain)) = attempts.get(&seq) {
+                        taken.insert(seq, (*attempt, chain.clone(), row.get(1)?));
                     }
                     Ok(true)
                 },
@@ -175,25 +178,33 @@ fn take(
                 &[&all, &epoch, &now],
             )?;
             tx.each(
-                "SELECT task, input FROM task_body WHERE task IN (SELECT value FROM json_each(?1))",
+                "SELECT task_body.task, input, accounts FROM task_body JOIN task ON task.seq = task_body.task
+                 WHERE task_body.task IN (SELECT value FROM json_each(?1))",
                 &[&all],
                 |row| {
                     let seq: i64 = row.get(0)?;
                     // There is one writer: nobody has had it since it was looked at.
                     let attempt = candidates.get(&seq).map_or(0, |candidate| candidate.task.attempt);
-                    taken.insert(seq, (attempt.saturating_add(1), row.get(1)?));
+                    taken.insert(
+                        seq,
+                        (attempt.saturating_add(1), Chain::stored(row.get(2)?), row.get(1)?),
+                    );
                     Ok(true)
                 },
             )?;
         }
     }
     let (mut claimed, mut events) = (Vec::with_capacity(taken.len()), Vec::with_capacity(taken.len()));
+    let mut beginning = Vec::new();
     for seq in chosen {
-        let Some(((attempt, input), candidate)) = taken.remove(seq).zip(candidates.get(seq)) else {
+        let Some(((attempt, chain, input), candidate)) = taken.remove(seq).zip(candidates.get(seq)) else {
             continue;
         };
         let mut task = candidate.task.clone();
         task.attempt = attempt;
+        if attempt == 1 && chain.nearest() == Some(task.seq) {
+            beginning.push(task.seq);
+        }
         events.push(emit::started(queue, &task)?);
         let lease = Lease {
             task: task.seq,
@@ -205,10 +216,12 @@ fn take(
             signs: RunSigns::default(),
             task,
             depth: candidate.depth,
+            chain,
             input,
             waited: now.since(candidate.since),
         });
     }
+    ledger::start(tx, &mut beginning, now)?;
     emit::all(tx, queue, events)?;
     let entering: Vec<_> = claimed
         .iter()

@@ -7,6 +7,7 @@ use hive_core::id::TaskId;
 use hive_core::payload::Payload;
 use hive_errors::{Error, ErrorKind, Failure, Result};
 
+use crate::budget::Shortage;
 use crate::journal::Kind;
 use crate::lease::listed;
 use crate::task::{End, Progress, TaskState, TaskStatus, WaitingFor};
@@ -78,6 +79,14 @@ fn waiting_for(db: &Snapshot<'_>, seq: i64) -> Result<Vec<WaitingFor>> {
                     pattern: row.get::<Option<String>>(3)?.unwrap_or_default(),
                     until: row.get(4)?,
                 }),
+                Kind::Budget => {
+                    let short = parse::<Shortage>(row.get(3)?)?;
+                    short.map(|short| WaitingFor::Budget {
+                        account: short.account,
+                        resource: short.resource,
+                        missing: short.missing,
+                    })
+                }
                 Kind::Step
                 | Kind::Once
                 | Kind::Transaction

@@ -12,6 +12,8 @@ use hive_core::payload::Payload;
 use hive_errors::{Error, ErrorKind, Result};
 
 use super::{Queue, TaskRef, emit};
+use crate::budget::Budget;
+use crate::budget::ledger::{self, Chain};
 use crate::family::{self, Owner, Record};
 use crate::limits;
 use crate::task::{Priority, TaskState};
@@ -41,6 +43,10 @@ pub(crate) struct NewTask {
     pub(crate) labels: Vec<(String, String)>,
     /// What it is about, as a record of its own.
     pub(crate) record: Option<Arc<Record>>,
+    /// How much it may use, where that has a limit of its own.
+    pub(crate) budget: Option<Arc<Budget>>,
+    /// The accounts on which its caller draws.
+    pub(crate) above: Chain,
     /// The event of its submission, where that was made beforehand.
     pub(crate) event: Option<NewEvent>,
     /// What is written down beside it.
@@ -107,6 +113,8 @@ impl NewTask {
             correlation: None,
             labels: Vec::new(),
             record: None,
+            budget: None,
+            above: Chain::default(),
             event: None,
             aside: None,
         }
@@ -183,6 +191,7 @@ static TASKS: Set = Set::insert(
         ("single_start", Kind::Int),
         ("deadline", Kind::Int),
         ("created_at", Kind::Int),
+        ("accounts", Kind::Text),
     ],
 )
 // Whichever of its keys is taken: by the id the task is there already, by another key it is another's.
@@ -338,6 +347,9 @@ fn insert(
         if let Some(record) = &new.record {
             records.push((Owner::from(&new.told(seq, *parent)), &**record));
         }
+        if let Some(budget) = &new.budget {
+            ledger::begin(tx, (seq, new.id), depth(*parent), &new.above, budget)?;
+        }
         events.push(match (&new.event, parent) {
             (Some(event), None) => event.clone(),
             _ => {
@@ -372,8 +384,13 @@ fn insert(
     Ok(seqs.iter().map(Option::is_some).collect())
 }
 
+/// How deep in its tree a new task is.
+fn depth(parent: Option<Parent<'_>>) -> u32 {
+    parent.map_or(0, |parent| parent.depth + 1)
+}
+
 fn row(new: &NewTask, parent: Option<Parent<'_>>, now: Timestamp) -> Result<Vec<Cell>> {
-    let depth = parent.map_or(0, |parent| parent.depth + 1);
+    let depth = depth(parent);
     if depth > limits::CALL_DEPTH {
         return Err(Error::new(ErrorKind::LimitReached, "calls are nested too deep")
             .with("agent", &new.agent)
@@ -408,6 +425,7 @@ fn row(new: &NewTask, parent: Option<Parent<'_>>, now: Timestamp) -> Result<Vec<
         Cell::of(&i64::from(single.is_some_and(|single| single.until_start))),
         Cell::of(&new.within.map(|within| now + within)),
         Cell::of(&now),
+        Cell::of(&new.above.text()),
     ])
 }
 

@@ -1,5 +1,6 @@
 //! Every verb of a run is fenced, and no statement looks at rows that it does not want.
 
+mod budget;
 mod depth;
 mod events;
 mod fences;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 
 use hive_bus::Bus;
 use hive_core::clock::{Clock, SystemClock};
-use hive_core::db::Db;
+use hive_core::db::{Db, Options};
 use hive_core::id::IdSource;
 use hive_core::payload::Payload;
 use hive_core::rng::{Rng, SeededRng};
@@ -28,7 +29,7 @@ use crate::tables;
 pub(super) struct Bench {
     pub(super) db: Db,
     pub(super) queue: Queue,
-    _place: TestDb,
+    _place: Arc<TestDb>,
 }
 
 impl Bench {
@@ -40,12 +41,26 @@ impl Bench {
         Self::by(place, Arc::new(SystemClock)).await
     }
 
+    /// Another process on the same database.
+    #[cfg(feature = "postgres")]
+    async fn beside(&self) -> Self {
+        let options = self._place.options();
+        let options = options
+            .migrations(&hive_bus::MIGRATIONS)
+            .migrations(&tables::MIGRATIONS);
+        Self::open(options, Arc::clone(&self._place), Arc::clone(&self.queue.clock)).await
+    }
+
     async fn by(place: TestDb, clock: Arc<dyn Clock>) -> Self {
         let options = place
             .options()
             .clock(clock.clone())
             .migrations(&hive_bus::MIGRATIONS)
             .migrations(&tables::MIGRATIONS);
+        Self::open(options, Arc::new(place), clock).await
+    }
+
+    async fn open(options: Options, place: Arc<TestDb>, clock: Arc<dyn Clock>) -> Self {
         let db = Db::open(options).await.unwrap();
         let rng: Arc<dyn Rng> = Arc::new(SeededRng::new(7));
         let ids = IdSource::new(clock.clone(), rng.clone());

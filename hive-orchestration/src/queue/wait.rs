@@ -11,7 +11,9 @@ use hive_core::payload::Payload;
 use hive_errors::{Error, ErrorKind, Result};
 
 use super::submit::{NewTask, Parent, submit_children};
-use super::{Queue, RUNS, TaskRef, emit, event, read};
+use super::{Queue, RUNS, TaskRef, budget, emit, event, read};
+use crate::budget::Shortage;
+use crate::budget::ledger::{Chain, Need};
 use crate::event::Awaited;
 use crate::journal::Kind;
 use crate::lease::{Lease, guard, lock};
@@ -48,6 +50,11 @@ pub(crate) enum Wanted {
         after: Sequence,
         timeout: Option<Duration>,
     },
+    /// Room in the accounts on which the task draws.
+    Budget {
+        need: Need,
+        chain: Chain,
+    },
     /// A person's decision on a step; the report says what happened.
     Decision {
         kind: Kind,
@@ -74,8 +81,10 @@ pub(crate) struct Resolved {
 pub(crate) enum Outcome {
     /// A timer, children, or a wait whose time ran out, leave no value.
     Over(Option<Payload>),
-    /// A person lets it run again.
+    /// A person lets it run again, or it may be tried again.
     Again,
+    /// The budget has no room for it. It was not begun.
+    Short(Shortage),
 }
 
 /// What one exchange with the database brought.
@@ -98,11 +107,18 @@ pub(crate) fn sync(
     park: bool,
 ) -> Result<Synced> {
     guard(tx, lease)?;
-    let mut timer = false;
+    let (mut timer, mut at_once) = (false, Vec::new());
     if !new.is_empty() {
         let now = tx.now()?;
         for wait in new {
-            timer |= register(tx, queue, task, depth, wait, now)?;
+            match register(tx, queue, task, depth, wait, now)? {
+                Begun::Waits => {}
+                Begun::EndsByTime => timer = true,
+                Begun::Not(outcome) => at_once.push(Resolved {
+                    key: wait.key.clone(),
+                    outcome,
+                }),
+            }
         }
     }
     if !new.is_empty() {
@@ -112,7 +128,8 @@ pub(crate) fn sync(
             queue.wake_ready(tx);
         }
     }
-    let resolved = fresh(tx, lease.task)?;
+    let mut resolved = fresh(tx, lease.task)?;
+    resolved.append(&mut at_once);
     let parked = park && resolved.is_empty();
     if parked {
         tx.execute("UPDATE task SET state = 3, epoch = 0 WHERE seq = ?1", &[&lease.task])?;
@@ -169,6 +186,7 @@ fn awaited(tx: &Tx<'_>, task: i64) -> Result<(WaitsFor, Option<String>, Option<T
                 Kind::Signal => (WaitsFor::Signal, row.get(3)?, row.get(5)?),
                 Kind::Message => (WaitsFor::Message, row.get(4)?, row.get(5)?),
                 Kind::Event => (WaitsFor::Event, row.get(4)?, row.get(5)?),
+                Kind::Budget => (WaitsFor::Budget, Some(key), None),
                 Kind::Step
                 | Kind::Once
                 | Kind::Transaction
@@ -184,7 +202,24 @@ fn awaited(tx: &Tx<'_>, task: i64) -> Result<(WaitsFor, Option<String>, Option<T
     Ok(first.unwrap_or((WaitsFor::Signal, None, None)))
 }
 
-/// Begins a wait; `true` when it may end by time.
+/// What became of a new wait.
+enum Begun {
+    Waits,
+    /// Time may end it.
+    EndsByTime,
+    /// There is nothing to wait for.
+    Not(Outcome),
+}
+
+impl Begun {
+    const fn waits(until: Option<Timestamp>) -> Self {
+        match until {
+            Some(_) => Self::EndsByTime,
+            None => Self::Waits,
+        }
+    }
+}
+
 fn register(
     tx: &mut Tx<'_>,
     queue: &Queue,
@@ -192,7 +227,7 @@ fn register(
     depth: u32,
     wait: &NewWait,
     now: Timestamp,
-) -> Result<bool> {
+) -> Result<Begun> {
     let NewWait { key, what } = wait;
     match what {
         Wanted::Timer { until } => {
@@ -201,7 +236,7 @@ fn register(
                 Until::At(at) => *at,
             };
             pend(tx, task.seq, key, Kind::Timer, now, None, Some(until), None, None)?;
-            Ok(true)
+            Ok(Begun::EndsByTime)
         }
         Wanted::Signal {
             name,
@@ -251,10 +286,16 @@ fn register(
                     break;
                 }
             }
-            Ok(until.is_some())
+            Ok(Begun::waits(until))
         }
         Wanted::Children { kind, tasks, parallel } => {
             let count = tasks.len() as u64;
+            // All have the same caller.
+            if let Some(first) = tasks.first()
+                && let Some(short) = budget::draw_children(tx, task, &first.above, key, count, depth + 1)?
+            {
+                return Ok(Begun::Not(Outcome::Short(short)));
+            }
             pend(tx, task.seq, key, *kind, now, None, None, None, Some(count))?;
             let child = |(ordinal, child)| {
                 let parent = Parent {
@@ -274,7 +315,16 @@ fn register(
             if count == 0 {
                 resolve(tx, queue, task.seq, key, None)?;
             }
-            Ok(false)
+            Ok(Begun::Waits)
+        }
+        Wanted::Budget { need, chain } => {
+            let Some(short) = budget::wait_for(tx, task, chain, key, need)? else {
+                return Ok(Begun::Not(Outcome::Again));
+            };
+            let note = serde_json::to_string(&short)
+                .map_err(|e| Error::new(ErrorKind::Internal, "a shortage could not be written down").with_source(e))?;
+            pend(tx, task.seq, key, Kind::Budget, now, Some(&note), None, None, None)?;
+            Ok(Begun::Waits)
         }
         Wanted::Event {
             awaited,
@@ -283,7 +333,7 @@ fn register(
         } => {
             let until = timeout.map(|timeout| now + timeout);
             event::register(tx, queue, task.seq, key, awaited, *after, until, now)?;
-            Ok(until.is_some())
+            Ok(Begun::waits(until))
         }
         Wanted::Decision { kind, report } => {
             tx.execute(
@@ -291,7 +341,7 @@ fn register(
                  ON CONFLICT (task, key) DO UPDATE SET kind = ?3, state = 3, note = ?4",
                 &[&task.seq, key, &kind.code(), report, &now],
             )?;
-            Ok(false)
+            Ok(Begun::Waits)
         }
     }
 }

@@ -10,6 +10,7 @@ mod agents;
 #[cfg(all(feature = "process", unix))]
 mod autoscale;
 mod bad_input;
+mod budgets;
 mod chaos;
 mod children;
 #[cfg(all(feature = "postgres", unix))]
@@ -186,6 +187,19 @@ cases! {
         no_more_threads_block_than_may,
         a_cancelled_run_does_not_wait_for_its_thread,
         a_blocked_thread_of_the_runtime_stops_nobody_else,
+    }
+    budgets {
+        what_is_used_is_counted_and_the_rest_given_back,
+        who_has_no_more_waits_until_it_is_granted,
+        a_budget_may_let_its_task_fail,
+        children_draw_on_their_caller,
+        no_deeper_than_it_may,
+        what_a_dead_process_had_reserved_is_spent,
+        what_others_give_back_is_used,
+        a_model_is_called_within_a_reservation,
+        nothing_begins_when_its_time_is_over,
+        a_step_that_must_not_run_twice_waits_before_it_begins,
+        a_crowd_in_several_processes_spends_no_more_than_there_is,
     }
     families {
         a_record_comes_with_its_task_or_not_at_all,

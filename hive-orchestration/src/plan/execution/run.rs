@@ -214,7 +214,7 @@ impl<'a> Run<'a> {
         if keys.is_empty() {
             return Err(Error::new(ErrorKind::Internal, "a plan has nothing to do and has not ended").into());
         }
-        self.cx.any_settled(&keys, new).await;
+        self.cx.any_settled(&keys, new).await?;
         Ok(())
     }
 
@@ -262,6 +262,14 @@ impl<'a> Run<'a> {
 
 pub(super) async fn remember<T: Serialize>(cx: &Context, key: String, value: &T) -> Result<(), Failure> {
     let value = Payload::encode(value, limits::PAYLOAD_BYTES)?;
-    cx.remember(key, Kind::Plan, std::any::type_name::<T>(), value, None)
-        .await
+    let record = crate::journal::Record {
+        lease: cx.run.lease(),
+        at: cx.run.queue.clock.now(),
+        key,
+        kind: Kind::Plan,
+        type_name: std::any::type_name::<T>(),
+        value,
+        also: None,
+    };
+    Ok(cx.run.remember(record).await?)
 }

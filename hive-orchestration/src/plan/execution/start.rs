@@ -104,6 +104,7 @@ impl Run<'_> {
             key: None,
             record: None,
             aside,
+            budget: None,
         }))
     }
 

@@ -6,6 +6,7 @@ use hive_core::payload::Payload;
 use hive_core::testing::TestDb;
 use hive_errors::{ErrorKind, Failure, Result, RetryPolicy};
 
+use super::super::budget::{self, Reservation, Settlement};
 use super::super::finish::{Finished, How};
 use super::super::post::{self, Question, Waiting};
 use super::super::record::{self, Said};
@@ -13,6 +14,8 @@ use super::super::stream::{self, Batch, Extent};
 use super::super::wait::{self, NewWait, Until, Wanted};
 use super::super::{Queue, TaskRef, cancel, finish, progress};
 use super::{Bench, task};
+use crate::budget::ledger::{self, Chain};
+use crate::budget::{Budget, Spend};
 use crate::event::{Awaited, Filter};
 use crate::family;
 use crate::journal::{self, Kind, Record};
@@ -22,7 +25,7 @@ use crate::task::Progress;
 pub(super) type Verb = fn(&mut Tx<'_>, &Queue, Lease, &TaskRef) -> Result<()>;
 
 /// Everything that a run may write.
-pub(super) const VERBS: [(&str, Verb); 21] = [
+pub(super) const VERBS: [(&str, Verb); 24] = [
     ("record", |tx, queue, lease, _| {
         journal::record(tx, &outcome(queue, lease))
     }),
@@ -106,6 +109,22 @@ pub(super) const VERBS: [(&str, Verb); 21] = [
         };
         stream::finish(tx, queue, task.id, None, &record)
     }),
+    ("reserve", |tx, _, lease, _| {
+        let asked = Reservation {
+            lease,
+            chain: Chain::default().with(lease.task),
+            key: "step:a#1".to_owned(),
+            spend: Spend::tokens(1),
+            waited: None,
+        };
+        budget::reserve(tx, &asked).map(drop)
+    }),
+    ("settle", |tx, queue, lease, _| {
+        budget::settle(tx, queue, &settlement(lease))
+    }),
+    ("settle and record", |tx, queue, lease, _| {
+        budget::settle_with(tx, queue, &settlement(lease), &outcome(queue, lease))
+    }),
     ("park", |tx, queue, lease, task| {
         wait::sync(tx, queue, lease, task, 0, &[], true).map(drop)
     }),
@@ -134,6 +153,15 @@ fn finish(tx: &mut Tx<'_>, queue: &Queue, lease: Lease, task: &TaskRef, how: How
     match finish::finish_all(tx, queue, &[Finished { lease, task, how }])? {
         0 => Ok(()),
         _ => Err(lease.lost()),
+    }
+}
+
+fn settlement(lease: Lease) -> Settlement {
+    Settlement {
+        lease,
+        chain: Chain::default().with(lease.task),
+        key: "step:held#1".to_owned(),
+        used: Spend::tokens(1),
     }
 }
 
@@ -189,6 +217,8 @@ pub(super) fn written(tx: &Tx<'_>) -> Result<Vec<Option<i64>>> {
                 (SELECT count(*) FROM stream_piece) FROM stream",
         "SELECT count(*), count(started_at), count(escalated_at), count(concluded_at), CAST(sum(changed_at) AS BIGINT)
          FROM task_review",
+        "SELECT count(*), CAST(sum(tokens_used) AS BIGINT), (SELECT count(*) FROM budget_hold), count(started_at),
+                CAST(sum(tokens_over) AS BIGINT) FROM budget",
     ] {
         all.extend(tx.query_one(sql, &[], |row| {
             (0..5)
@@ -202,6 +232,15 @@ pub(super) fn written(tx: &Tx<'_>) -> Result<Vec<Option<i64>>> {
 /// What the verbs find, so that each has something to write.
 pub(super) fn prepare(tx: &mut Tx<'_>, queue: &Queue, lease: Lease, parent: &TaskRef) -> Result<()> {
     journal::begin_once(tx, lease, queue.clock.now(), "step:begun#1")?;
+    ledger::begin(tx, (parent.seq, parent.id), 0, &Chain::default(), &Budget::new())?;
+    let held = Reservation {
+        lease,
+        chain: Chain::default().with(lease.task),
+        key: "step:held#1".to_owned(),
+        spend: Spend::tokens(2),
+        waited: None,
+    };
+    budget::reserve(tx, &held)?;
     let rest = NewWait {
         key: "call:rest#1".to_owned(),
         what: Wanted::Children {

@@ -8,10 +8,12 @@ use hive_errors::{ErrorKind, Result};
 
 use super::super::super::super::claim::claim;
 use super::super::super::super::pick::Turns;
-use super::super::super::super::{people, post, read, wait};
+use super::super::super::super::{budget, people, post, read, wait};
 use super::super::super::room;
 use super::super::stage::{Scene, Stage, value};
 use super::STATES;
+use crate::budget::Budget;
+use crate::budget::ledger::{self, Chain};
 use crate::journal::{self, Journal};
 use crate::task::question::InterruptionQuery;
 
@@ -22,6 +24,7 @@ pub(super) fn all() -> Vec<Scene> {
         Scene::new("only a parked task is woken", woken),
         Scene::new("only an open timer fires", fired),
         Scene::new("a message is for those who still wait", awaited_messages),
+        Scene::new("only who waits for a budget is woken when it is raised", raised),
         Scene::new("a signal that nobody waits for is kept", kept),
         Scene::new("only a held step is decided", decided),
         Scene::new("a step that was decided meanwhile stays so", decided_meanwhile),
@@ -134,6 +137,26 @@ fn awaited_messages(stage: &mut Stage<'_, '_>) -> Result<()> {
     stage.check("waits", waits, vec![(task.seq, "k:0#1".to_owned())]);
     let oldest = post::oldest_request(stage.tx)?.map(Sequence::get);
     stage.check("the oldest request", oldest, Some(7));
+    Ok(())
+}
+
+fn raised(stage: &mut Stage<'_, '_>) -> Result<()> {
+    let task = entries(stage, 3, 10, &[0, 1, 2, 3, 4])?;
+    let budget = Budget::new().tokens(5);
+    ledger::begin(stage.tx, (task.seq, task.id), 0, &Chain::default(), &budget)?;
+    for state in 0..5 {
+        stage.set(
+            "INSERT INTO budget_wait (task, key, account, tokens, micro_usd, calls, children, depth) VALUES (?1, ?2, ?1, 6, 0, 0, 0, 0)",
+            &[&task.seq, &format!("k:{state}#1")],
+        )?;
+    }
+    let queue = stage.queue.clone();
+    budget::grant(stage.tx, &queue, task.id, &budget)?;
+    let woken = stage.number("SELECT count(wake_at) FROM journal", &[])?;
+    stage.check("woken", woken, Some(1));
+    claim(stage.tx, &queue, &room(0), &Turns::default())?;
+    let is = stage.state(task.seq)?;
+    stage.check("the task", is, Some(1));
     Ok(())
 }
 
