@@ -8,17 +8,18 @@ use std::sync::Arc;
 use hive_core::id::TaskId;
 use hive_core::payload::Payload;
 use hive_errors::{Error, ErrorKind, Failure, Result};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::agent::Agent;
-use crate::context::Context;
+use crate::context::{Asked, Context, Drifted};
+use crate::drift::{Cause, Drift, Report};
 use crate::family::Record;
-use crate::journal::Kind;
+use crate::journal::{Kind, Mark, Standing, kept};
 use crate::limits;
 use crate::queue::cancel;
 use crate::queue::read;
 use crate::queue::submit::NewTask;
-use crate::queue::wait::Wanted;
+use crate::queue::wait::{Wanted, mark_of};
 use crate::task::{End, Priority, check_key};
 
 /// A child to be: which agent, with which input, how urgent.
@@ -27,6 +28,7 @@ pub struct Call<A: Agent> {
     priority: Priority,
     key: Option<String>,
     record: Option<Arc<Record>>,
+    drift: Option<Drift>,
 }
 
 impl<A: Agent> Call<A> {
@@ -37,6 +39,7 @@ impl<A: Agent> Call<A> {
             priority: Priority::default(),
             key: None,
             record: None,
+            drift: None,
         }
     }
 
@@ -59,6 +62,19 @@ impl<A: Agent> Call<A> {
     #[must_use]
     pub fn record(mut self, record: impl Into<Record>) -> Self {
         self.record = Some(Arc::new(record.into()));
+        self
+    }
+
+    /// What to do when the children on record under this name are not those that are asked for: not as many, of another agent, or
+    /// called with other inputs. In a map the policy of the first item counts.
+    ///
+    /// Without a policy the task waits for a person when their number or their agent is another. When only their inputs are, the outputs
+    /// are taken as they are: the child was called once, and often such a difference means nothing, as with a field that was
+    /// added. It is logged, and [`replay`](crate::replay) tells of it beforehand. [`Drift::Rerun`] calls the children anew and cancels what
+    /// is left of the others.
+    #[must_use]
+    pub fn on_drift(mut self, policy: Drift) -> Self {
+        self.drift = Some(policy);
         self
     }
 
@@ -118,8 +134,8 @@ impl Context {
     /// The items must be the same, in the same order, whenever the map is reached: take them from the input or from a step.
     ///
     /// # Failures
-    /// That of the first child that fails, as a terminal one, as soon as it does; the others are cancelled then. Of kind
-    /// `drift` when the children on record are not as many, or of another agent.
+    /// That of the first child that fails, as a terminal one, as soon as it does; the others are cancelled then. When the children on
+    /// record are not as many, or of another agent, the task waits for a person: see [`Call::on_drift`].
     ///
     /// # Cancel safety
     /// As for [`Context::call`].
@@ -161,34 +177,92 @@ impl Context {
                 .with_hint("an agent probably calls itself without an end"));
         }
         let key = self.key(Kind::Children, name)?;
-        let known = self.run.journal().get(&key).is_some();
-        let asked = calls.len();
-        // Inputs are only encoded for children that are not there yet.
-        let mut tasks = if known {
-            Vec::new()
-        } else {
-            calls
-                .into_iter()
-                .map(|call| call.into_task(self.run.queue.ids.next(), self.tenant()))
-                .collect::<Result<Vec<_>>>()?
+        let policy = calls.first().and_then(|call| call.drift);
+        let tasks = calls
+            .into_iter()
+            .map(|call| call.into_task(self.run.queue.ids.next(), self.tenant()))
+            .collect::<Result<Vec<_>>>()?;
+        let asked = Asked {
+            kind: Kind::Children,
+            mark: mark_of(&tasks),
+            policy: policy.unwrap_or_default(),
         };
-        let children = || Wanted::Children {
-            tasks: std::mem::take(&mut tasks),
-            parallel,
-        };
-        self.outcome::<()>(&key, Kind::Children, children).await;
-        self.collect::<A>(&key, asked)
-            .await
-            .map_err(|failure| failure.with("call", name))
+        let count = tasks.len();
+        loop {
+            if let Some(report) = self.other_children(&key, &asked, policy) {
+                self.settle(&key, &asked, report).await?;
+                continue;
+            }
+            let children = || Wanted::Children {
+                tasks: tasks.clone(),
+                parallel,
+            };
+            self.outcome_as::<IgnoredAny>(&key, &asked, children).await?;
+            let ends = self.ends(&key, A::NAME).await?;
+            if ends.len() == count && ends.iter().all(|(agent, _)| agent == A::NAME) {
+                return self
+                    .collect::<A>(&key, ends)
+                    .await
+                    .map_err(|failure| failure.with("call", name));
+            }
+            // Outputs of other children would be handed out as if they were these.
+            let recorded = format!("{} of {}", ends.len(), ends.first().map_or("", |(agent, _)| agent));
+            let report = Report::new(&key, Cause::Children, recorded, format!("{count} of {}", A::NAME));
+            self.settle(&key, &asked, report).await?;
+        }
     }
 
-    async fn collect<A: Agent>(&self, key: &str, asked: usize) -> Result<Vec<A::Output>, Failure> {
+    /// In which way the children on record are not those that are asked for. Other inputs alone are only noted, unless the call says
+    /// what to do about them.
+    fn other_children(&self, key: &str, asked: &Asked, policy: Option<Drift>) -> Option<Report> {
+        let journal = self.run.journal();
+        let entry = journal.get(key)?;
+        let mark = journal.mark(key);
+        if entry.standing == Standing::Held {
+            return None;
+        }
+        let of = |mark: &Mark| mark.shape.clone().unwrap_or_default();
+        if mark.shape.is_some() && mark.shape != asked.mark.shape {
+            return Some(Report::new(key, Cause::Children, of(&mark), of(&asked.mark)));
+        }
+        if mark.fingerprint.is_none() || mark.fingerprint == asked.mark.fingerprint {
+            return None;
+        }
+        let print = |mark: &Mark| format!("{} with inputs {:016x}", of(mark), mark.fingerprint.unwrap_or(0));
+        let report = Report::new(key, Cause::Input, print(&mark), print(&asked.mark));
+        match policy {
+            Some(Drift::Pause | Drift::Rerun | Drift::Fail) => Some(report),
+            Some(Drift::Adopt) | None => {
+                drop(journal);
+                self.adopted(&report.under(Drift::Adopt));
+                None
+            }
+        }
+    }
+
+    /// Does what the policy says about children that are not those that are asked for.
+    async fn settle(&self, key: &str, asked: &Asked, report: Report) -> Result<(), Failure> {
+        match self.drifted(key, asked, report, true).await? {
+            Drifted::Settled => {}
+            // What was called before is put aside when these are.
+            Drifted::Again => self.run.journal().release(key),
+        }
+        Ok(())
+    }
+
+    /// What became of the children under this key.
+    async fn ends(&self, key: &str, agent: &str) -> Result<Vec<(String, Option<End>)>, Failure> {
+        let kept = self.run.journal().get(key).and_then(|entry| entry.value.clone());
+        if let Some(kept) = kept {
+            return Ok(kept::read(&kept, agent)?);
+        }
         let _working = self.run.activity.work();
         let (parent, call) = (self.run.lease().task, key.to_owned());
-        let ends = self.run.ask(move |db| read::children(db, parent, &call)).await?;
-        if ends.len() != asked || ends.iter().any(|(agent, _)| agent != A::NAME) {
-            return Err(drifted(&ends, asked, A::NAME));
-        }
+        Ok(self.run.ask(move |db| read::children(db, parent, &call)).await?)
+    }
+
+    async fn collect<A: Agent>(&self, key: &str, ends: Vec<(String, Option<End>)>) -> Result<Vec<A::Output>, Failure> {
+        let _working = self.run.activity.work();
         let mut outputs = Vec::with_capacity(ends.len());
         let mut failed = None;
         let mut open = false;
@@ -213,7 +287,7 @@ impl Context {
             }
             return Ok(outputs);
         };
-        if open {
+        if open && self.run.probe.is_none() {
             self.cancel_rest(key).await?;
         }
         Err(failure.into_terminal().with("agent", A::NAME).with("child", index))
@@ -226,19 +300,6 @@ impl Context {
             .await?;
         Ok(())
     }
-}
-
-/// Outputs of other children would be handed out as if they were these.
-fn drifted(ends: &[(String, Option<End>)], asked: usize, agent: &str) -> Failure {
-    let recorded = ends.first().map_or("", |(agent, _)| agent);
-    Failure::terminal("other children were called under this name before than the code now asks for")
-        .with_kind(ErrorKind::Drift)
-        .with("recorded", format!("{} of {recorded}", ends.len()))
-        .with("asked", format!("{asked} of {agent}"))
-        .with_hint(
-            "the items of a map must be the same whenever it is reached: take them from the input or from a step; call \
-             another agent under another name",
-        )
 }
 
 fn decode<T: DeserializeOwned>(output: &Payload, child: usize) -> Result<T, Failure> {

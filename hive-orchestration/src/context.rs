@@ -2,7 +2,9 @@
 
 mod activity;
 mod blocking;
+mod contain;
 mod drift;
+mod probe;
 mod progress;
 mod record;
 mod step;
@@ -21,8 +23,12 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::activity::Activity;
 pub(crate) use self::blocking::{Threads, panicked};
+pub(crate) use self::contain::contained;
+pub(crate) use self::drift::{Asked, Drifted};
+pub(crate) use self::probe::Probe;
 pub use self::record::{OwnDeployment, OwnReview, OwnWorkflow};
 pub use self::step::{Effect, Step};
+pub use self::transaction::Transaction;
 pub use self::wait::{Approval, Signal, Wait};
 use crate::journal::{self, Journal, Kind, Record};
 use crate::lease::Lease;
@@ -60,6 +66,8 @@ pub(crate) struct Run {
     pub(crate) activity: Activity,
     pub(crate) stop: CancellationToken,
     journal: Mutex<Journal>,
+    /// There is nothing but the journal, and the run only looks.
+    pub(crate) probe: Option<Probe>,
 }
 
 impl Run {
@@ -81,6 +89,22 @@ impl Run {
             activity: Activity::default(),
             stop,
             journal: Mutex::new(journal),
+            probe: None,
+        }
+    }
+
+    /// The same run with nothing but its journal: it neither reads nor writes, and whatever would ends its branch.
+    pub(crate) fn probing(self) -> Self {
+        Self {
+            probe: Some(Probe::default()),
+            ..self
+        }
+    }
+
+    /// Nothing is behind a run that only looks: its branch ends here.
+    async fn is_real(&self) {
+        if let Some(probe) = &self.probe {
+            probe.rest().await;
         }
     }
 
@@ -99,6 +123,7 @@ impl Run {
         T: Send + 'static,
         F: Fn(&mut Tx<'_>) -> Result<T> + Clone + Send + 'static,
     {
+        self.is_real().await;
         Patience::new(&*self.queue.clock, &*self.queue.rng)
             .insist("a run could not write", &self.stop, || {
                 queue::write(&self.db, work.clone())
@@ -120,6 +145,7 @@ impl Run {
 
     /// Remembers an outcome, as [`Run::tell`] writes, together with what other runs remember at the same time.
     pub(crate) async fn remember(&self, record: Record) -> Result<()> {
+        self.is_real().await;
         let record = Arc::new(record);
         let written = Patience::new(&*self.queue.clock, &*self.queue.rng)
             .insist("a run could not write", &self.stop, || {
@@ -143,6 +169,7 @@ impl Run {
         T: Send + 'static,
         F: Fn(&Snapshot<'_>) -> Result<T> + Clone + Send + 'static,
     {
+        self.is_real().await;
         let read = Patience::new(&*self.queue.clock, &*self.queue.rng)
             .insist("a run could not read", &self.stop, || self.db.read(work.clone()))
             .await;

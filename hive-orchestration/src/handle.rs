@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use crate::context::Signal;
+use crate::history::{self, History};
 use crate::limits;
 use crate::queue::{self, admin, cancel, read, wait};
 use crate::task::{Decision, End, TaskState, TaskStatus, check_name};
@@ -119,6 +120,15 @@ impl<T> TaskHandle<T> {
         let (id, queue, step) = (self.id, self.shop.queue.clone(), step.to_owned());
         self.tell(move |tx| wait::decide(tx, &queue, id, &step, value.as_ref()))
             .await
+    }
+
+    /// What the task remembers: as [`Hive::export`](crate::Hive::export).
+    ///
+    /// # Errors
+    /// As [`Hive::export`](crate::Hive::export).
+    pub async fn export(&self) -> Result<History> {
+        let id = self.id;
+        self.ask(move |db| history::read(db, id)).await
     }
 
     /// Follows the task from now on: its status at once, then after every change.

@@ -68,7 +68,8 @@
 //! every bound with its reason, [`settings`] what an operator may set. [`task`] describes what can be asked of a task,
 //! [`flow`] how much of it may go on at once, [`family`] what reviews, workflows and deployments say of themselves, [`registry`] who is
 //! there, [`router`] who gets a task that is not meant for one agent by name, [`schedule`] when tasks are submitted by themselves,
-//! [`builders`] what `Hive::open` and its kin return. [`autoscale`] decides how many workers the load needs, and sees to it that
+//! [`drift`] what is done when code and record disagree, [`history`] a run as data, to be kept, read and forked, [`replay`] what today's
+//! code would make of it, [`builders`] what `Hive::open` and its kin return. [`autoscale`] decides how many workers the load needs, and sees to it that
 //! there are; [`telemetry`] lists what is counted and measured.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -80,14 +81,17 @@ pub mod flow;
 mod lease;
 mod wake;
 mod patience;
+pub mod drift;
 mod journal;
 pub mod family;
 mod queue;
+pub mod history;
 mod context;
 mod agent;
 mod call;
 #[cfg(all(feature = "process", unix))]
 pub mod process;
+pub mod replay;
 pub mod autoscale;
 pub mod registry;
 pub mod router;
@@ -119,7 +123,7 @@ pub use crate::task::Priority;
 pub mod builders {
     pub use crate::agent::AnyAgent;
     pub use crate::call::Map;
-    pub use crate::context::{OwnDeployment, OwnReview, OwnWorkflow, Step, Wait};
+    pub use crate::context::{OwnDeployment, OwnReview, OwnWorkflow, Step, Transaction, Wait};
     pub use crate::handle::Watch;
     pub use crate::hive::{Builder, Define, Scheduling, Submit};
 }

@@ -12,8 +12,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Context;
-use super::drift::Recall;
-use crate::journal::{self, Entry, Kind, Record, Standing};
+use super::drift::{Asked, Recall};
+use crate::drift::Drift;
+use crate::journal::{self, Entry, Kind, Mark, Record, Standing};
 use crate::limits;
 
 /// What a step does to the world outside the hive's database.
@@ -38,6 +39,8 @@ pub struct Step<'a, F, T> {
     retry: RetryPolicy,
     timeout: Option<Duration>,
     effect: Effect,
+    version: u32,
+    drift: Drift,
     output: PhantomData<fn() -> T>,
 }
 
@@ -70,6 +73,8 @@ impl Context {
             retry: RetryPolicy::none(),
             timeout: None,
             effect: Effect::default(),
+            version: 0,
+            drift: Drift::default(),
             output: PhantomData,
         }
     }
@@ -92,6 +97,19 @@ impl<F, T> Step<'_, F, T> {
     /// Says what the work does to the outside world; [`Effect::Repeatable`] unless set.
     pub fn effect(mut self, effect: Effect) -> Self {
         self.effect = effect;
+        self
+    }
+
+    /// Which version of the work this is; 0 unless set. It stands beside the output, and where another one does the record has
+    /// [drifted](crate::drift). Raise it when what the step does has changed so that an old output is not what the code after it wants.
+    pub fn version(mut self, version: u32) -> Self {
+        self.version = version;
+        self
+    }
+
+    /// What to do when what is on record under this name does not fit: [`Drift::Pause`] unless set.
+    pub fn on_drift(mut self, policy: Drift) -> Self {
+        self.drift = policy;
         self
     }
 }
@@ -124,8 +142,16 @@ where
             Effect::AtMostOnce => Kind::Once,
         };
         let key = self.cx.key(kind, self.name)?;
+        let asked = Asked {
+            kind,
+            mark: Mark {
+                version: self.version,
+                ..Mark::default()
+            },
+            policy: self.drift,
+        };
         loop {
-            match self.cx.recall::<T>(&key, kind).await {
+            match self.cx.recall_as::<T>(&key, &asked).await? {
                 Recall::Done(output) => return Ok(output),
                 Recall::New | Recall::Begun | Recall::Over => {}
             }
@@ -136,7 +162,9 @@ where
             match self.tries(kind).await {
                 Ok(output) => {
                     let value = Payload::encode(&output, limits::PAYLOAD_BYTES)?;
-                    self.cx.remember(key, kind, std::any::type_name::<T>(), value).await?;
+                    self.cx
+                        .remember(key, kind, std::any::type_name::<T>(), value, self.version)
+                        .await?;
                     return Ok(output);
                 }
                 Err(Unsuccessful::Failed(failure)) => {
@@ -192,7 +220,15 @@ enum Unsuccessful {
 
 impl Context {
     /// Writes an outcome to the journal; it is on disk when this returns.
-    async fn remember(&self, key: String, kind: Kind, type_name: &'static str, value: Payload) -> Result<(), Failure> {
+    async fn remember(
+        &self,
+        key: String,
+        kind: Kind,
+        type_name: &'static str,
+        value: Payload,
+        version: u32,
+    ) -> Result<(), Failure> {
+        let note = self.run.journal().take_note(&key);
         let record = Record {
             lease: self.run.lease(),
             at: self.run.queue.clock.now(),
@@ -201,7 +237,13 @@ impl Context {
             type_name,
             value,
         };
-        self.run.remember(record).await?;
+        if version == 0 && note.is_none() {
+            self.run.remember(record).await?;
+        } else {
+            self.run
+                .tell(move |tx| journal::record_marked(tx, &record, version, note.as_deref()))
+                .await?;
+        }
         Ok(())
     }
 

@@ -60,6 +60,11 @@ fn children(tx: &Tx<'_>, parents: &[i64]) -> Result<Vec<TaskRef>> {
 
 /// Cancels the children of one call that have not ended.
 pub(crate) fn siblings(tx: &mut Tx<'_>, queue: &Queue, lease: Lease, call: &str) -> Result<()> {
+    called(tx, queue, lease, call, "a task called beside it has failed")
+}
+
+/// [`siblings`], for another reason.
+pub(super) fn called(tx: &mut Tx<'_>, queue: &Queue, lease: Lease, call: &str, reason: &'static str) -> Result<()> {
     guard(tx, lease)?;
     let left = tx.query(
         "SELECT seq, id, root, agent, tenant, attempt, parent, correlation FROM task
@@ -69,7 +74,7 @@ pub(crate) fn siblings(tx: &mut Tx<'_>, queue: &Queue, lease: Lease, call: &str)
     )?;
     lock(tx, left.iter().map(|task| task.seq))?;
     for task in &left {
-        end(tx, queue, task, "a task called beside it has failed")?;
+        end(tx, queue, task, reason)?;
     }
     descendants(tx, queue, left.iter().map(|task| task.seq))
 }

@@ -15,6 +15,7 @@ mod chaos;
 mod cluster;
 mod crowd;
 mod decisions;
+mod edits;
 mod engine;
 mod families;
 mod flow;
@@ -32,6 +33,7 @@ mod recovery;
 mod schedules;
 mod shutdown;
 mod slots;
+mod travel;
 mod trouble;
 mod waiting;
 
@@ -174,6 +176,18 @@ cases! {
         what_is_in_place_is_what_deployments_say,
         records_are_forgotten_with_their_tasks_and_what_is_in_place_is_not,
         reviews_are_found_as_they_are_asked_for,
+    }
+    edits {
+        each_is_resumed_safely_or_told_beforehand,
+    }
+    travel {
+        a_history_holds_what_a_task_remembers_and_comes_back_from_json,
+        a_fork_does_again_what_comes_after_and_nothing_else,
+        a_fork_may_have_another_input_or_another_outcome,
+        what_is_not_known_is_held_in_the_fork_as_well,
+        a_decision_on_a_drift_stands,
+        children_that_are_called_anew_take_the_place_of_the_others,
+        a_check_looks_at_every_open_run_and_writes_nothing,
     }
     trouble {
         settings_that_panic_end_the_task,
