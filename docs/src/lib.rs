@@ -18,6 +18,9 @@ pub mod steps {}
 #[doc = include_str!("../guides/waiting.md")]
 pub mod waiting {}
 
+#[doc = include_str!("../guides/changing-code.md")]
+pub mod changing_code {}
+
 #[doc = include_str!("../guides/routing.md")]
 pub mod routing {}
 

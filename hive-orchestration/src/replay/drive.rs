@@ -37,7 +37,7 @@ pub(super) struct Stage {
     db: Db,
     threads: Arc<Threads>,
     /// How long one replay may take.
-    pub(super) time: Duration,
+    time: Duration,
 }
 
 /// How the code ended.
@@ -63,6 +63,12 @@ impl Stage {
             threads: Arc::new(Threads::new(1)),
             time: limits::REPLAY_TIME,
         }
+    }
+
+    /// The same with less time.
+    #[cfg(test)]
+    pub(super) fn within(self, time: Duration) -> Self {
+        Self { time, ..self }
     }
 
     pub(super) async fn replay(&self, agent: &AnyAgent, history: &History) -> Result<Replayed> {

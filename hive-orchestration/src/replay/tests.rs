@@ -92,10 +92,7 @@ async fn code_that_never_rests_is_given_up() {
             cx.progress(1, 2, "half").await?;
         }
     });
-    let stage = Stage {
-        time: Duration::from_millis(20),
-        ..Stage::new()
-    };
+    let stage = Stage::new().within(Duration::from_millis(20));
     assert_eq!(stage.replay(&busy, &history(&[])).await.unwrap().outcome, Outcome::Busy);
     // What waits for something else than the hive is not waited for.
     let (_keep, never) = tokio::sync::oneshot::channel::<u32>();

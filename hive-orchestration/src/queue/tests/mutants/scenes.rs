@@ -3,6 +3,7 @@
 mod ends;
 mod epochs;
 mod limits;
+mod looks;
 mod starts;
 mod waits;
 
@@ -27,6 +28,7 @@ pub(super) fn all() -> Vec<Scene> {
     all.extend(ends::all());
     all.extend(epochs::all());
     all.extend(limits::all());
+    all.extend(looks::all());
     all
 }
 
