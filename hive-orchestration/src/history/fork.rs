@@ -41,7 +41,8 @@ impl Fork {
         }
     }
 
-    /// Keeps everything that is on record: the fork goes on where the task stands, or tries again what failed at its end.
+    /// Keeps everything that is on record: the fork goes on where the task stands, or tries again what failed at its end. A call whose child
+    /// failed is on record: to call it again, fork before it.
     pub fn at_end() -> Self {
         Self {
             before: None,

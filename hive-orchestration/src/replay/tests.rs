@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use hive_core::id::{IdSource, TaskId};
 use hive_errors::{ErrorKind, Failure};
 use serde_json::json;
 
@@ -22,7 +23,7 @@ fn history(entries: &[(&str, u8, serde_json::Value)]) -> History {
             })
         })
         .collect();
-    let id = "task_019c0000-0000-7000-8000-000000000001";
+    let id: TaskId = IdSource::system().next();
     let history = json!({
         "format": 1, "task": id, "root": id, "agent": "agent", "tenant": "default", "state": "waiting", "attempt": 2, "depth": 0,
         "created_at": "2026-01-01T00:00:00Z", "input": null, "entries": entries,

@@ -87,8 +87,8 @@ fn order() -> Vec<Edit> {
             agent_fn(name, move |cx: Context, _: u32| {
                 let log = log.clone();
                 async move {
-                    for _ in 0..times {
-                        step!(cx, log, "a").await?;
+                    for n in 0..times {
+                        cx.step("a", async || ok(log.did(&format!("a{n}")))).await?;
                     }
                     if times == 3 { log.stop().await } else { ok(times) }
                 }
@@ -180,8 +180,9 @@ fn order() -> Vec<Edit> {
 
 fn two_of_a() -> Make {
     code!(|cx, log| {
-        step!(cx, log, "a").await?;
-        step!(cx, log, "a").await?;
+        for n in 0..2 {
+            cx.step("a", async || ok(log.did(&format!("a{n}")))).await?;
+        }
         log.stop().await
     })
 }
