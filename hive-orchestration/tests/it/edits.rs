@@ -95,14 +95,19 @@ fn word(concern: &Concern) -> String {
         Cause::Input => "input",
         _ => "something",
     };
-    match concern {
-        Concern::NoAgent => "no agent".to_owned(),
-        Concern::Drift(report) => format!("drift of {}: {:?}", cause(report.cause), report.policy).to_lowercase(),
-        Concern::Lost { .. } => "lost".to_owned(),
-        Concern::Unreached { .. } => "unreached".to_owned(),
-        Concern::Fails { failure } => format!("fails: {}", failure.kind()),
-        other => format!("{other:?}"),
+    if let Concern::Drift(report) = concern {
+        return format!("drift of {}: {:?}", cause(report.cause), report.policy).to_lowercase();
     }
+    if let Concern::Fails { failure } = concern {
+        return format!("fails: {}", failure.kind());
+    }
+    let word = [
+        ("no agent", matches!(concern, Concern::NoAgent)),
+        ("lost", matches!(concern, Concern::Lost { .. })),
+        ("unreached", matches!(concern, Concern::Unreached { .. })),
+    ];
+    let word = word.into_iter().find(|(_, is)| *is);
+    word.map_or_else(|| format!("{concern:?}"), |(word, _)| word.to_owned())
 }
 
 /// What came of it once it has ended, or waits for somebody.
@@ -110,31 +115,24 @@ async fn end(task: &TaskHandle<Value>, is_there: bool) -> String {
     soon(async {
         loop {
             let status = task.status().await.unwrap();
-            match status.state {
-                TaskState::Succeeded => return "done".to_owned(),
-                state if state.is_final() => {
-                    return status
-                        .failure
-                        .map_or_else(String::new, |f| format!("failed: {}", f.kind()));
-                }
-                TaskState::Queued if !is_there => return "nobody".to_owned(),
-                TaskState::Waiting => {
-                    let held = status
-                        .waiting_for
-                        .iter()
-                        .any(|wait| matches!(wait, WaitingFor::Decision { .. }));
-                    let children = status
-                        .waiting_for
-                        .iter()
-                        .any(|wait| matches!(wait, WaitingFor::Children { .. }));
-                    if held {
-                        return "held".to_owned();
-                    }
-                    if !children && !status.waiting_for.is_empty() {
-                        return "waits".to_owned();
-                    }
-                }
-                _ => {}
+            let (state, waits) = (status.state, &status.waiting_for);
+            if state == TaskState::Succeeded {
+                return "done".to_owned();
+            }
+            if state.is_final() {
+                return status
+                    .failure
+                    .map_or_else(String::new, |failure| format!("failed: {}", failure.kind()));
+            }
+            if state == TaskState::Queued && !is_there {
+                return "nobody".to_owned();
+            }
+            if state == TaskState::Waiting && waits.iter().any(|wait| matches!(wait, WaitingFor::Decision { .. })) {
+                return "held".to_owned();
+            }
+            let children = waits.iter().any(|wait| matches!(wait, WaitingFor::Children { .. }));
+            if state == TaskState::Waiting && !children && !waits.is_empty() {
+                return "waits".to_owned();
             }
             tokio::task::yield_now().await;
         }
@@ -168,6 +166,7 @@ fn agent(place: usize) -> String {
     format!("edit-{place}")
 }
 
+#[expect(clippy::print_stdout, reason = "the table of the edits and what came of each")]
 pub(super) async fn each_is_resumed_safely_or_told_beforehand(home: Home) {
     let edits: Vec<(Edit, Ledger)> = corpus::all()
         .into_iter()
