@@ -21,6 +21,9 @@ pub mod waiting {}
 #[doc = include_str!("../guides/plans.md")]
 pub mod plans {}
 
+#[doc = include_str!("../guides/changing-code.md")]
+pub mod changing_code {}
+
 #[doc = include_str!("../guides/routing.md")]
 pub mod routing {}
 

@@ -77,6 +77,7 @@ mod batch;
 mod file;
 #[cfg(feature = "postgres")]
 mod server;
+mod look;
 mod backup;
 mod health;
 
@@ -117,6 +118,7 @@ struct Inner {
 /// What keeps the data.
 enum Engine {
     File(file::File),
+    Look(look::Look),
     #[cfg(feature = "postgres")]
     Server(server::Server),
 }
@@ -209,6 +211,7 @@ impl Db {
     {
         match &self.inner.engine {
             Engine::File(file) => file.write(asked, work).await,
+            Engine::Look(look) => Err(look.refused()),
             #[cfg(feature = "postgres")]
             Engine::Server(server) => server.write(asked, work).await,
         }
@@ -263,6 +266,7 @@ impl Db {
         }
         match &self.inner.engine {
             Engine::File(file) => file.append(set, rows).await,
+            Engine::Look(look) => Err(look.refused()),
             #[cfg(feature = "postgres")]
             Engine::Server(server) => server.append(set, rows).await,
         }
@@ -284,6 +288,7 @@ impl Db {
     {
         match &self.inner.engine {
             Engine::File(file) => file.read(work).await,
+            Engine::Look(look) => look.read(work).await,
             #[cfg(feature = "postgres")]
             Engine::Server(server) => server.read(work).await,
         }
@@ -336,6 +341,7 @@ impl Db {
     {
         match &self.inner.engine {
             Engine::File(file) => file.change_schema(work).await,
+            Engine::Look(look) => Err(look.refused()),
             #[cfg(feature = "postgres")]
             Engine::Server(server) => server.change_schema(work).await,
         }
@@ -350,7 +356,7 @@ impl Db {
     /// Which SQL the engine speaks.
     pub fn dialect(&self) -> Dialect {
         match self.inner.engine {
-            Engine::File(_) => Dialect::Sqlite,
+            Engine::File(_) | Engine::Look(_) => Dialect::Sqlite,
             #[cfg(feature = "postgres")]
             Engine::Server(_) => Dialect::Postgres,
         }
@@ -360,6 +366,7 @@ impl Db {
     pub fn stats(&self) -> Stats {
         match &self.inner.engine {
             Engine::File(file) => file.stats(),
+            Engine::Look(_) => Stats::default(),
             #[cfg(feature = "postgres")]
             Engine::Server(server) => server.stats(),
         }
@@ -382,6 +389,10 @@ impl Db {
     pub async fn close(&self) -> Result<()> {
         match &self.inner.engine {
             Engine::File(file) => file.close().await,
+            Engine::Look(look) => {
+                look.close();
+                Ok(())
+            }
             #[cfg(feature = "postgres")]
             Engine::Server(server) => server.close().await,
         }

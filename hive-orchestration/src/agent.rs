@@ -110,6 +110,11 @@ pub(crate) trait Erased: Send + Sync {
     fn check(&self, input: &Payload) -> Result<()>;
     fn run<'a>(&'a self, cx: &'a Context, input: &'a Payload) -> RunFuture<'a>;
 
+    /// Whether its code is not in this process, so that running it always does something.
+    fn is_foreign(&self) -> bool {
+        false
+    }
+
     /// Ends whatever the agent keeps between runs, once there will be no more of them.
     fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(async {})
@@ -234,6 +239,10 @@ impl AnyAgent {
 
     pub(crate) fn run<'a>(&'a self, cx: &'a Context, input: &'a Payload) -> RunFuture<'a> {
         self.inner.run(cx, input)
+    }
+
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.inner.is_foreign()
     }
 
     pub(crate) async fn close(&self) {

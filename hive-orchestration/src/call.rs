@@ -12,14 +12,16 @@ use serde::de::DeserializeOwned;
 
 use crate::agent::Agent;
 use crate::budget::Budget;
-use crate::context::{Context, Recall};
+use crate::context::{Asked, Context, Drifted, Recall};
+use crate::drift::{Cause, Drift, Report};
 use crate::family;
-use crate::journal::{self, Kind, Record};
+use crate::journal::{self, Kind, Mark, Record, Standing, kept};
 use crate::lease::guard;
 use crate::limits;
 use crate::queue::cancel;
 use crate::queue::read;
 use crate::queue::submit::{self, Aside, NewTask};
+use crate::queue::wait::mark_of;
 use crate::task::{End, Priority, check_key};
 
 /// A child to be: which agent, with which input, how urgent.
@@ -29,6 +31,7 @@ pub struct Call<A: Agent> {
     key: Option<String>,
     record: Option<Arc<family::Record>>,
     budget: Option<Arc<Budget>>,
+    drift: Option<Drift>,
 }
 
 impl<A: Agent> Call<A> {
@@ -40,6 +43,7 @@ impl<A: Agent> Call<A> {
             key: None,
             record: None,
             budget: None,
+            drift: None,
         }
     }
 
@@ -70,6 +74,19 @@ impl<A: Agent> Call<A> {
     #[must_use]
     pub fn budget(mut self, budget: Budget) -> Self {
         self.budget = Some(Arc::new(budget));
+        self
+    }
+
+    /// What to do when the children on record under this name are not those that are asked for: not as many, of another agent, or
+    /// called with other inputs. In a map the policy of the first item counts.
+    ///
+    /// Without a policy the task waits for a person when their number or their agent is another. When only their inputs are, the outputs
+    /// are taken as they are: the child was called once, and often such a difference means nothing, as with a field that was
+    /// added. It is logged, and [`replay`](crate::replay) tells of it beforehand. [`Drift::Rerun`] calls the children anew and cancels what
+    /// is left of the others.
+    #[must_use]
+    pub fn on_drift(mut self, policy: Drift) -> Self {
+        self.drift = Some(policy);
         self
     }
 
@@ -150,6 +167,15 @@ impl Gather {
     }
 }
 
+/// Children that were called and are settled.
+struct Called {
+    key: String,
+    /// In the order of their items; `None` for one that goes on.
+    ends: Vec<Option<End>>,
+    /// In a race, the place of the first that had an output.
+    first: Option<u64>,
+}
+
 /// Children about to be called; await them. Made by [`Context::map`].
 #[must_use = "children are called when the map is awaited"]
 pub struct Map<'a, A: Agent> {
@@ -172,8 +198,9 @@ impl Context {
     /// Dropped, the child goes on and nobody waits for it: another call under this name in the same run is another child.
     /// Keep the future to come back to it. When the caller ends first the child is cancelled.
     pub async fn call<A: Agent>(&self, name: &str, call: Call<A>) -> Result<A::Output, Failure> {
-        let (key, _) = self.children(name, vec![call], 1, Gather::All).await?;
-        let mut outputs = self.outputs::<A>(name, &key, 1).await?;
+        let called = self.children(name, vec![call], 1, Gather::All).await?;
+        let outputs = self.outputs::<A>(called).await;
+        let mut outputs = outputs.map_err(|failure| failure.with("call", name))?;
         outputs
             .pop()
             .ok_or_else(|| Failure::terminal("a call came back without an output").with_kind(ErrorKind::Internal))
@@ -185,8 +212,8 @@ impl Context {
     /// The items must be the same, in the same order, whenever the map is reached: take them from the input or from a step.
     ///
     /// # Failures
-    /// That of the first child that fails, as a terminal one, as soon as it does; the others are cancelled then. Of kind
-    /// `drift` when the children on record are not as many, or of another agent.
+    /// That of the first child that fails, as a terminal one, as soon as it does; the others are cancelled then. When the children on
+    /// record are not as many, or of another agent, the task waits for a person: see [`Call::on_drift`].
     ///
     /// # Cancel safety
     /// As for [`Context::call`].
@@ -285,7 +312,7 @@ impl Context {
         calls: Vec<Call<A>>,
         parallel: usize,
         gather: Gather,
-    ) -> Result<(String, Option<u64>), Failure> {
+    ) -> Result<Called, Failure> {
         if calls.len() > limits::MAP_CHILDREN {
             return Err(Failure::terminal("too many children in one map")
                 .with_kind(ErrorKind::LimitReached)
@@ -296,18 +323,71 @@ impl Context {
         self.check_depth(name)
             .map_err(|failure| failure.with("agent", A::NAME))?;
         let key = self.key(Kind::Children, name)?;
-        let known = self.run.journal().get(&key).is_some();
-        // Inputs are only encoded for children that are not there yet.
-        let tasks = if known {
-            Vec::new()
-        } else {
-            calls
-                .into_iter()
-                .map(|call| Ok(call.erase()?.into_task(self.run.queue.ids.next(), self.tenant())))
-                .collect::<Result<Vec<_>>>()?
+        let policy = calls.first().and_then(|call| call.drift);
+        let tasks = calls
+            .into_iter()
+            .map(|call| Ok(call.erase()?.into_task(self.run.queue.ids.next(), self.tenant())))
+            .collect::<Result<Vec<_>>>()?;
+        let asked = Asked {
+            kind: gather.kind(),
+            mark: mark_of(&tasks),
+            policy: policy.unwrap_or_default(),
         };
-        let first = self.called(&key, gather.kind(), tasks, parallel).await?;
-        Ok((key, first))
+        let count = tasks.len();
+        loop {
+            if let Some(report) = self.other_children(&key, &asked, policy) {
+                self.settle_children(&key, &asked, report).await?;
+                continue;
+            }
+            let first = self.called(&key, &asked, tasks.clone(), parallel).await?;
+            let ends = self.ends(&key, A::NAME, gather).await?;
+            if ends.len() == count && ends.iter().all(|(agent, _)| agent == A::NAME) {
+                let ends = ends.into_iter().map(|(_, end)| end).collect();
+                return Ok(Called { key, ends, first });
+            }
+            // Outputs of other children would be handed out as if they were these.
+            let recorded = format!("{} of {}", ends.len(), ends.first().map_or("", |(agent, _)| agent));
+            let report = Report::new(&key, Cause::Children, recorded, format!("{count} of {}", A::NAME));
+            self.settle_children(&key, &asked, report).await?;
+        }
+    }
+
+    /// In which way the children on record are not those that are asked for. Other inputs alone are only noted, unless the call says
+    /// what to do about them.
+    fn other_children(&self, key: &str, asked: &Asked, policy: Option<Drift>) -> Option<Report> {
+        let journal = self.run.journal();
+        let entry = journal.get(key)?;
+        let mark = journal.mark(key);
+        if entry.standing == Standing::Held {
+            return None;
+        }
+        let of = |mark: &Mark| mark.shape.clone().unwrap_or_default();
+        if mark.shape.is_some() && mark.shape != asked.mark.shape {
+            return Some(Report::new(key, Cause::Children, of(&mark), of(&asked.mark)));
+        }
+        if mark.fingerprint.is_none() || mark.fingerprint == asked.mark.fingerprint {
+            return None;
+        }
+        let print = |mark: &Mark| format!("{} with inputs {:016x}", of(mark), mark.fingerprint.unwrap_or(0));
+        let report = Report::new(key, Cause::Input, print(&mark), print(&asked.mark));
+        match policy {
+            Some(Drift::Pause | Drift::Rerun | Drift::Fail) => Some(report),
+            Some(Drift::Adopt) | None => {
+                drop(journal);
+                self.adopted(&report.under(Drift::Adopt));
+                None
+            }
+        }
+    }
+
+    /// Does what the policy says about children that are not those that are asked for.
+    async fn settle_children(&self, key: &str, asked: &Asked, report: Report) -> Result<(), Failure> {
+        match self.drifted(key, asked, report, true).await? {
+            Drifted::Settled => {}
+            // What was called before is put aside when these are.
+            Drifted::Again => self.run.journal().release(key),
+        }
+        Ok(())
     }
 
     /// Calls a child of which nothing but its success matters, as [`Context::call`] does.
@@ -315,7 +395,7 @@ impl Context {
         self.check_depth(name)?;
         let key = self.key(Kind::Children, name)?;
         let task = child.into_task(self.run.queue.ids.next(), self.tenant());
-        self.called(&key, Kind::Children, vec![task], 1).await?;
+        self.called(&key, &Asked::from(Kind::Children), vec![task], 1).await?;
         let _working = self.run.activity.work();
         let (parent, call) = (self.run.lease().task, key);
         let ends = self.run.ask(move |db| read::children(db, parent, &call)).await?;
@@ -340,25 +420,22 @@ impl Context {
             .with_hint("an agent probably calls itself without an end"))
     }
 
-    /// How the children of a call ended, in the order of their items.
-    async fn ends<A: Agent>(&self, key: &str, asked: usize) -> Result<Vec<Option<End>>, Failure> {
-        let (parent, call) = (self.run.lease().task, key.to_owned());
-        let ends = self.run.ask(move |db| read::children(db, parent, &call)).await?;
-        if ends.len() != asked || ends.iter().any(|(agent, _)| agent != A::NAME) {
-            return Err(drifted(&ends, asked, A::NAME));
+    /// What became of the children under this key, in the order of their items.
+    async fn ends(&self, key: &str, agent: &str, gather: Gather) -> Result<Vec<(String, Option<End>)>, Failure> {
+        // A race keeps who won; otherwise a person has said what the outputs are.
+        let kept = self.run.journal().get(key).and_then(|entry| entry.value.clone());
+        if let Some(kept) = kept
+            && gather != Gather::First
+        {
+            return Ok(kept::read(&kept, agent)?);
         }
-        Ok(ends.into_iter().map(|(_, end)| end).collect())
-    }
-
-    async fn outputs<A: Agent>(&self, name: &str, key: &str, asked: usize) -> Result<Vec<A::Output>, Failure> {
         let _working = self.run.activity.work();
-        self.all::<A>(key, asked)
-            .await
-            .map_err(|failure| failure.with("call", name))
+        let (parent, call) = (self.run.lease().task, key.to_owned());
+        Ok(self.run.ask(move |db| read::children(db, parent, &call)).await?)
     }
 
-    async fn all<A: Agent>(&self, key: &str, asked: usize) -> Result<Vec<A::Output>, Failure> {
-        let ends = self.ends::<A>(key, asked).await?;
+    async fn outputs<A: Agent>(&self, Called { key, ends, .. }: Called) -> Result<Vec<A::Output>, Failure> {
+        let (key, _working) = (key.as_str(), self.run.activity.work());
         let mut outputs = Vec::with_capacity(ends.len());
         let mut failed = None;
         let mut open = false;
@@ -383,19 +460,13 @@ impl Context {
             }
             return Ok(outputs);
         };
-        if open {
+        if open && self.run.probe.is_none() {
             self.cancel_rest(key, "a task called beside it has failed").await?;
         }
         Err(failure.into_terminal().with("agent", A::NAME).with("child", index))
     }
 
-    async fn settled_ends<A: Agent>(
-        &self,
-        key: &str,
-        asked: usize,
-    ) -> Result<Vec<Result<A::Output, Failure>>, Failure> {
-        let _working = self.run.activity.work();
-        let ends = self.ends::<A>(key, asked).await?;
+    fn settled_ends<A: Agent>(ends: Vec<Option<End>>) -> Result<Vec<Result<A::Output, Failure>>, Failure> {
         let settled = ends.into_iter().enumerate().map(|(index, end)| match end {
             Some(End::Output(output)) => decode(&output, index).map(Ok),
             Some(End::Failure(_, failure)) => Ok(Err(failure.into_terminal())),
@@ -404,15 +475,9 @@ impl Context {
         settled.collect()
     }
 
-    async fn first<A: Agent>(
-        &self,
-        key: &str,
-        asked: usize,
-        winner: Option<u64>,
-    ) -> Result<(usize, A::Output), Failure> {
-        let _working = self.run.activity.work();
-        let ends = self.ends::<A>(key, asked).await?;
-        let Some(winner) = winner.and_then(|winner| usize::try_from(winner).ok()) else {
+    async fn first<A: Agent>(&self, Called { key, ends, first }: Called) -> Result<(usize, A::Output), Failure> {
+        let (_working, asked) = (self.run.activity.work(), ends.len());
+        let Some(winner) = first.and_then(|winner| usize::try_from(winner).ok()) else {
             let failed = ends.into_iter().find_map(|end| match end {
                 Some(End::Failure(_, failure)) => Some(failure),
                 Some(End::Output(_)) | None => None,
@@ -426,8 +491,8 @@ impl Context {
             return Err(unended());
         };
         let output = decode(&output, winner)?;
-        if open {
-            self.cancel_rest(key, "a task called beside it was quicker").await?;
+        if open && self.run.probe.is_none() {
+            self.cancel_rest(&key, "a task called beside it was quicker").await?;
         }
         Ok((winner, output))
     }
@@ -443,19 +508,6 @@ impl Context {
 
 fn unended() -> Failure {
     Error::new(ErrorKind::Internal, "a call was resolved before its children ended").into()
-}
-
-/// Outputs of other children would be handed out as if they were these.
-fn drifted(ends: &[(String, Option<End>)], asked: usize, agent: &str) -> Failure {
-    let recorded = ends.first().map_or("", |(agent, _)| agent);
-    Failure::terminal("other children were called under this name before than the code now asks for")
-        .with_kind(ErrorKind::Drift)
-        .with("recorded", format!("{} of {recorded}", ends.len()))
-        .with("asked", format!("{asked} of {agent}"))
-        .with_hint(
-            "the items of a map must be the same whenever it is reached: take them from the input or from a step; call \
-             another agent under another name",
-        )
 }
 
 fn decode<T: DeserializeOwned>(output: &Payload, child: usize) -> Result<T, Failure> {
@@ -487,9 +539,11 @@ impl<'a, A: Agent> IntoFuture for Map<'a, A> {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let (cx, name, asked) = (self.cx, self.name, self.calls.len());
-            let (key, _) = cx.children(name, self.calls, self.parallel, Gather::All).await?;
-            cx.outputs::<A>(name, &key, asked).await
+            let (cx, name) = (self.cx, self.name);
+            let called = cx.children(name, self.calls, self.parallel, Gather::All).await?;
+            cx.outputs::<A>(called)
+                .await
+                .map_err(|failure| failure.with("call", name))
         })
     }
 }
@@ -505,13 +559,11 @@ impl<'a, A: Agent> IntoFuture for Settled<'a, A> {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let (cx, name, asked) = (self.0.cx, self.0.name, self.0.calls.len());
-            let (key, _) = cx
+            let (cx, name) = (self.0.cx, self.0.name);
+            let called = cx
                 .children(name, self.0.calls, self.0.parallel, Gather::Settled)
                 .await?;
-            cx.settled_ends::<A>(&key, asked)
-                .await
-                .map_err(|failure| failure.with("call", name))
+            Context::settled_ends::<A>(called.ends).map_err(|failure| failure.with("call", name))
         })
     }
 }
@@ -535,14 +587,14 @@ impl<'a, A: Agent> IntoFuture for Race<'a, A> {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let (cx, name, asked) = (self.0.cx, self.0.name, self.0.calls.len());
-            if asked == 0 {
+            let (cx, name) = (self.0.cx, self.0.name);
+            if self.0.calls.is_empty() {
                 return Err(Failure::terminal("a race without anybody has no winner")
                     .with_kind(ErrorKind::InvalidInput)
                     .with("call", name));
             }
-            let (key, winner) = cx.children(name, self.0.calls, self.0.parallel, Gather::First).await?;
-            cx.first::<A>(&key, asked, winner)
+            let called = cx.children(name, self.0.calls, self.0.parallel, Gather::First).await?;
+            cx.first::<A>(called)
                 .await
                 .map_err(|failure| failure.with("call", name))
         })

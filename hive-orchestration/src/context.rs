@@ -4,12 +4,14 @@ mod activity;
 mod blocking;
 mod budget;
 mod colleagues;
+mod contain;
 mod drift;
 mod event;
 mod inbox;
 mod memory;
 mod message;
 mod once;
+mod probe;
 mod progress;
 mod record;
 mod step;
@@ -32,14 +34,17 @@ pub(crate) use self::activity::Activity;
 pub(crate) use self::blocking::{Threads, panicked};
 use self::budget::Purse;
 pub(crate) use self::colleagues::{Address, Colleague, Colleagues};
-pub(crate) use self::drift::Recall;
+pub(crate) use self::contain::contained;
+pub(crate) use self::drift::{Asked, Drifted, Recall};
 pub use self::event::WaitEvent;
 pub use self::inbox::{Inbox, Received};
 pub use self::memory::OwnMemory;
 pub use self::message::Outbox;
+pub(crate) use self::probe::Probe;
 pub use self::record::{OwnDeployment, OwnReview, OwnWorkflow};
 pub use self::step::{Effect, Step};
 pub use self::stream::{Pieces, StreamStep};
+pub use self::transaction::Transaction;
 pub use self::wait::{Answered, Approval, Signal, Wait};
 use crate::budget::meter::Metered;
 use crate::journal::{self, Journal, Kind, Record};
@@ -81,6 +86,8 @@ pub(crate) struct Run {
     journal: Mutex<Journal>,
     /// The accounts on which its task draws.
     purse: Purse,
+    /// There is nothing but the journal, and the run only looks.
+    pub(crate) probe: Option<Probe>,
 }
 
 impl Run {
@@ -118,6 +125,22 @@ impl Run {
             activity: Activity::default(),
             stop,
             journal: Mutex::new(journal),
+            probe: None,
+        }
+    }
+
+    /// The same run with nothing but its journal: it neither reads nor writes, and whatever would ends its branch.
+    pub(crate) fn probing(self) -> Self {
+        Self {
+            probe: Some(Probe::default()),
+            ..self
+        }
+    }
+
+    /// Nothing is behind a run that only looks: its branch ends here.
+    async fn is_real(&self) {
+        if let Some(probe) = &self.probe {
+            probe.rest().await;
         }
     }
 
@@ -136,6 +159,7 @@ impl Run {
         T: Send + 'static,
         F: Fn(&mut Tx<'_>) -> Result<T> + Clone + Send + 'static,
     {
+        self.is_real().await;
         Patience::new(&*self.queue.clock, &*self.queue.rng)
             .insist("a run could not write", &self.stop, || {
                 queue::write(&self.db, work.clone())
@@ -157,6 +181,7 @@ impl Run {
 
     /// Remembers an outcome, as [`Run::tell`] writes, together with what other runs remember at the same time.
     pub(crate) async fn remember(&self, record: Record) -> Result<()> {
+        self.is_real().await;
         let record = Arc::new(record);
         let written = Patience::new(&*self.queue.clock, &*self.queue.rng)
             .insist("a run could not write", &self.stop, || {
@@ -180,6 +205,7 @@ impl Run {
         T: Send + 'static,
         F: Fn(&Snapshot<'_>) -> Result<T> + Clone + Send + 'static,
     {
+        self.is_real().await;
         let read = Patience::new(&*self.queue.clock, &*self.queue.rng)
             .insist("a run could not read", &self.stop, || self.db.read(work.clone()))
             .await;

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use crate::budget::{Account, Budget};
 use crate::context::Signal;
+use crate::history::{self, History};
 use crate::limits;
 use crate::queue::{self, admin, budget, cancel, read, undo, wait};
 use crate::stream::Reader;
@@ -193,6 +194,15 @@ impl<T> TaskHandle<T> {
         more.check()?;
         let (id, queue) = (self.id, self.shop.queue.clone());
         self.tell(move |tx| budget::grant(tx, &queue, id, &more)).await
+    }
+
+    /// What the task remembers: as [`Hive::export`](crate::Hive::export).
+    ///
+    /// # Errors
+    /// As [`Hive::export`](crate::Hive::export).
+    pub async fn export(&self) -> Result<History> {
+        let id = self.id;
+        self.ask(move |db| history::read(db, id)).await
     }
 
     /// Follows the task from now on: its status at once, then after every change.

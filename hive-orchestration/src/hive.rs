@@ -7,6 +7,7 @@ mod route;
 mod schedules;
 mod slots;
 mod submit;
+mod travel;
 
 use std::fmt;
 use std::path::PathBuf;

@@ -5,9 +5,13 @@
 
 #[cfg(test)]
 mod tests;
+pub(crate) mod kept;
+mod mark;
+pub(crate) mod schema;
+pub(crate) mod whole;
 
 use std::borrow::Borrow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use hive_core::clock::Timestamp;
@@ -15,6 +19,7 @@ use hive_core::db::{self, Cell, Set, Snapshot, Tx};
 use hive_core::payload::Payload;
 use hive_errors::{Error, ErrorKind, Result};
 
+pub(crate) use self::mark::{Mark, mark_all, note, record_marked};
 use crate::lease::{Lease, guard, hold};
 use crate::limits;
 
@@ -146,39 +151,49 @@ pub(crate) struct Journal {
     free: HashMap<String, BTreeSet<u32>>,
     /// How many calls were registered that take something back, and their bytes.
     undo: (usize, usize),
+    /// What is known of entries besides, where there is something.
+    marks: HashMap<String, Mark>,
+    /// What a person let run again: whether something of another kind stands in its place is no question any more.
+    released: HashSet<String>,
+    /// Entries of another kind, in whose place the code has something else now.
+    taken: HashSet<String>,
+    /// What is to stand beside entries when they are recorded.
+    notes: HashMap<String, String>,
 }
 
 impl Journal {
     pub(crate) fn load(db: &Snapshot<'_>, task: i64) -> Result<Self> {
-        // What a person let run again (4) is as if it had never been.
-        let entries = db.query(
-            "SELECT key, kind, state, value FROM journal WHERE task = ?1 AND state <> 4",
+        let mut journal = Self::default();
+        db.each(
+            "SELECT key, kind, state, value, version, fingerprint, CASE WHEN kind = 5 THEN type END FROM journal WHERE task = ?1",
             &[&task],
             |row| {
+                let key: String = row.get(0)?;
                 let standing = match row.get::<i64>(2)? {
                     0 => Standing::Pending,
                     3 => Standing::Held,
+                    // What a person let run again is as if it had never been.
+                    4 => {
+                        journal.released.insert(key);
+                        return Ok(true);
+                    }
                     _ => Standing::Done,
                 };
-                Ok((
-                    row.get(0)?,
-                    Entry {
-                        kind: Kind::from_code(row.get(1)?)?,
-                        standing,
-                        value: row.get(3)?,
-                    },
-                ))
+                journal.set_mark(&key, Mark::read(row, 4)?);
+                let entry = Entry {
+                    kind: Kind::from_code(row.get(1)?)?,
+                    standing,
+                    value: row.get(3)?,
+                };
+                journal.entries.insert(key, entry);
+                Ok(true)
             },
         )?;
-        let undo = entries.iter().filter(|(_, entry)| entry.kind == Kind::Undo);
-        let undo = undo.fold((0, 0), |(count, bytes), (_, entry)| {
+        let undo = journal.entries.values().filter(|entry| entry.kind == Kind::Undo);
+        journal.undo = undo.fold((0, 0), |(count, bytes), entry| {
             (count + 1, bytes + entry.value.as_ref().map_or(0, Payload::size))
         });
-        Ok(Self {
-            entries: entries.into_iter().collect(),
-            undo,
-            ..Self::default()
-        })
+        Ok(journal)
     }
 
     /// The key of the next use of this name in this run.
@@ -251,7 +266,7 @@ static RECORDS: Set = Set::insert(
 )
 .on_conflict(
     "(task, key) DO UPDATE SET kind = excluded.kind, state = 2, value = excluded.value, type = excluded.type, note = NULL,
-                               at = excluded.at",
+                               version = NULL, fingerprint = NULL, at = excluded.at",
 );
 
 /// How much of a transaction it takes: in rows, and in KiB.

@@ -69,7 +69,9 @@
 //! [`flow`] how much of it may go on at once, [`budget`] how much it may use, [`family`] what reviews, workflows and deployments say of
 //! themselves, [`registry`] who is there, [`router`] who gets a task that is not meant for one agent by name, [`plan`] what models may
 //! write down for others to do, [`schedule`] when tasks are submitted by themselves, [`stream`] what is read of a step while it goes on,
-//! [`builders`] what `Hive::open` and its kin return. [`autoscale`] decides how many workers the load needs, and sees to it that
+//! [`drift`] what is done when code and record disagree, [`history`] a run as data, to be kept, read and forked, [`replay`] what today's
+//! code would make of it, [`builders`] what `Hive::open` and its kin return. [`autoscale`] decides how many workers the load needs, and
+//! sees to it that
 //! there are; [`telemetry`] lists what is counted and measured.
 //! [`memory`] is where agents keep what they know.
 
@@ -84,16 +86,19 @@ mod lease;
 mod event;
 mod wake;
 mod patience;
+pub mod drift;
 mod journal;
 pub mod memory;
 pub mod family;
 mod queue;
+pub mod history;
 mod context;
 mod agent;
 mod call;
 mod undo;
 #[cfg(all(feature = "process", unix))]
 pub mod process;
+pub mod replay;
 pub mod autoscale;
 pub mod registry;
 pub mod router;
@@ -127,7 +132,7 @@ pub use crate::task::Priority;
 pub mod builders {
     pub use crate::agent::AnyAgent;
     pub use crate::call::{Map, Race, Settled};
-    pub use crate::context::{Answered, Step, StreamStep, Wait, WaitEvent};
+    pub use crate::context::{Answered, Step, StreamStep, Transaction, Wait, WaitEvent};
     pub use crate::context::{Inbox, Outbox, OwnDeployment, OwnMemory, OwnReview, OwnWorkflow, Received};
     pub use crate::handle::Watch;
     pub use crate::hive::{Builder, Define, OpenMemory, Scheduling, Submit};

@@ -507,3 +507,24 @@ pub const STREAM_PAGE: u64 = 16;
 
 /// A reader looks at least this often, wake-ups apart.
 pub const STREAM_LOOK: Duration = Duration::from_secs(5);
+
+/// Bytes of what a task remembers that a history holds: it is read, held and written as a whole.
+pub const HISTORY_BYTES: usize = 64 << 20;
+
+/// Names that an error lists to choose from.
+pub const SHOWN: usize = 20;
+
+/// How long a replay may take: code between steps is quick, and what is not belongs in a step.
+pub const REPLAY_TIME: Duration = Duration::from_secs(10);
+
+/// How long a replayed run that waits for something of its own is given to come to it, before it counts as waiting.
+pub const REPLAY_QUIET: Duration = Duration::from_millis(200);
+
+/// Runs that are replayed at the same time when all are checked: each holds a history.
+pub const CHECK_PARALLEL: usize = 8;
+
+/// Tasks that one look at the open ones passes over, of which most may have ended.
+pub const CHECK_LOOK: i64 = 50_000;
+
+/// Runs of which a check tells what is wrong; the others are counted.
+pub const CHECK_FINDINGS: usize = 1_000;

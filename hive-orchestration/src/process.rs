@@ -325,6 +325,10 @@ impl Erased for Served {
         &self.pool.spec().name
     }
 
+    fn is_foreign(&self) -> bool {
+        true
+    }
+
     fn input_schema(&self) -> Schema {
         self.pool.spec().input.clone()
     }

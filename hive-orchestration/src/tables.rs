@@ -4,6 +4,7 @@ use hive_core::db::Migrations;
 
 use crate::budget::schema as budgets;
 use crate::family::schema as families;
+use crate::journal::schema as marks;
 use crate::memory::schema as memory;
 use crate::queue::flow::schema::LIMITS;
 use crate::queue::post::schema::POST;
@@ -23,5 +24,6 @@ pub(crate) static MIGRATIONS: Migrations = Migrations {
         POST,
         waits::migration(8),
         budgets::migration(9),
+        marks::migration(10),
     ],
 };

@@ -38,6 +38,7 @@ impl Db {
                 let copy = move |conn: &Connection, from: &Path| copy(conn, from, &target);
                 file.readers().apart(limits::DB_APART_TIMEOUT, copy).await
             }
+            Engine::Look(look) => Err(look.refused()),
             #[cfg(feature = "postgres")]
             Engine::Server(_) => Err(Error::new(
                 ErrorKind::InvalidInput,

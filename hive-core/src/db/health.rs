@@ -81,6 +81,8 @@ impl Db {
                 let check = |conn: &Connection, _: &_| check_file(conn);
                 found.extend(file.readers().apart(limits::DB_APART_TIMEOUT, check).await?);
             }
+            // Whoever owns it checks it.
+            Engine::Look(look) => return Err(look.refused()),
             #[cfg(feature = "postgres")]
             Engine::Server(_) => found.extend(server::check(self).await?),
         }

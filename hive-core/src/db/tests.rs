@@ -4,6 +4,7 @@ mod again;
 mod closing;
 mod group;
 mod guarding;
+mod looking;
 mod model;
 mod reading;
 mod settings;
@@ -66,6 +67,7 @@ impl Db {
     fn waiting(&self) -> usize {
         match &self.inner.engine {
             Engine::File(file) => file.waiting(),
+            Engine::Look(_) => 0,
             #[cfg(feature = "postgres")]
             Engine::Server(server) => server.waiting(),
         }

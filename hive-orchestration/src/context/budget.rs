@@ -5,13 +5,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hive_errors::{Error, ErrorKind, Failure, Result};
+use serde_json::Value;
 
 use super::activity::Working;
+use super::drift::Asked;
 use super::{Context, Run};
 use crate::budget::ledger::{self, Chain, Need};
 use crate::budget::meter::{self, Meter, Rules};
 use crate::budget::{Shortage, Spend};
-use crate::journal::{Entry, Kind, Record, Standing};
+use crate::journal::{self, Entry, Kind, Record, Standing};
 use crate::queue::budget::{self, Reservation, Reserved, Settlement, wait_key};
 use crate::queue::submit::NewTask;
 use crate::queue::wait::{NewWait, Wanted};
@@ -164,13 +166,22 @@ impl Context {
     }
 
     /// Settles a try, and remembers the output that it came to.
-    pub(super) async fn settle_with(&self, record: Record, held: &Held) -> Result<(), Failure> {
+    pub(super) async fn settle_with(
+        &self,
+        record: Record,
+        held: &Held,
+        version: u32,
+        note: Option<String>,
+    ) -> Result<(), Failure> {
         let (queue, settlement) = (
             self.run.queue.clone(),
             self.run.settlement(&record.key, held.meter.used(false)),
         );
         self.run
-            .tell(move |tx| budget::settle_with(tx, &queue, &settlement, &record))
+            .tell(move |tx| {
+                budget::settle_with(tx, &queue, &settlement, &record)?;
+                journal::note(tx, &record, version, note.as_deref())
+            })
             .await?;
         Ok(())
     }
@@ -180,7 +191,7 @@ impl Context {
     pub(crate) async fn called(
         &self,
         key: &str,
-        kind: Kind,
+        asked: &Asked,
         mut tasks: Vec<NewTask>,
         parallel: usize,
     ) -> Result<Option<u64>, Failure> {
@@ -192,7 +203,7 @@ impl Context {
         loop {
             let has_account = !self.run.purse.chain.is_empty();
             let children = || Wanted::Children {
-                kind,
+                kind: asked.kind,
                 // They may be refused, and asked for again.
                 tasks: if has_account {
                     tasks.clone()
@@ -201,10 +212,11 @@ impl Context {
                 },
                 parallel,
             };
-            let first = self.outcome::<u64>(key, kind, children).await;
+            // In a race who won; otherwise nothing, or what a person has said.
+            let first = self.outcome_as::<Value>(key, asked, children).await?;
             match self.run.purse.lacked(key) {
                 Some(short) => self.wait_for_room(key, &short, need).await?,
-                None => return Ok(first),
+                None => return Ok(first.and_then(|first| first.as_u64())),
             }
         }
     }

@@ -14,12 +14,13 @@ use serde::de::DeserializeOwned;
 use super::Context;
 use super::activity::Working;
 use super::budget::Held;
-use super::drift::Recall;
+use super::drift::{Asked, Recall};
 use crate::agent::Agent;
 use crate::budget::Spend;
 use crate::budget::meter::metered;
 use crate::call::{Call, Child};
-use crate::journal::{self, Entry, Kind, Record, Standing};
+use crate::drift::Drift;
+use crate::journal::{self, Entry, Kind, Mark, Record, Standing};
 use crate::limits;
 
 /// What a step does to the world outside the hive's database.
@@ -46,6 +47,8 @@ pub struct Step<'a, F, T> {
     effect: Effect,
     undo: Option<Undoes<'a, T>>,
     budget: Option<Spend>,
+    version: u32,
+    drift: Drift,
     output: PhantomData<fn() -> T>,
 }
 
@@ -83,6 +86,8 @@ impl Context {
             effect: Effect::default(),
             undo: None,
             budget: None,
+            version: 0,
+            drift: Drift::default(),
             output: PhantomData,
         }
     }
@@ -124,6 +129,19 @@ impl<'a, F, T> Step<'a, F, T> {
         self.budget = Some(need);
         self
     }
+
+    /// Which version of the work this is; 0 unless set. It stands beside the output, and where another one does the record has
+    /// [drifted](crate::drift). Raise it when what the step does has changed so that an old output is not what the code after it wants.
+    pub fn version(mut self, version: u32) -> Self {
+        self.version = version;
+        self
+    }
+
+    /// What to do when what is on record under this name does not fit: [`Drift::Pause`] unless set.
+    pub fn on_drift(mut self, policy: Drift) -> Self {
+        self.drift = policy;
+        self
+    }
 }
 
 impl<'a, F, Fut, T, E> IntoFuture for Step<'a, F, T>
@@ -159,8 +177,16 @@ where
             Some(_) => Some(self.cx.key(Kind::Undo, self.name)?),
             None => None,
         };
+        let asked = Asked {
+            kind,
+            mark: Mark {
+                version: self.version,
+                ..Mark::default()
+            },
+            policy: self.drift,
+        };
         loop {
-            match self.cx.recall::<T>(&key, kind).await {
+            match self.cx.recall_as::<T>(&key, &asked).await? {
                 Recall::Done(output) => return Ok(output),
                 Recall::New | Recall::Begun | Recall::Over => {}
             }
@@ -176,7 +202,7 @@ where
                             return Err(failure);
                         }
                     };
-                    self.cx.remember(record, held).await?;
+                    self.cx.remember(record, held, self.version).await?;
                     return Ok(output);
                 }
                 Err(Unsuccessful::Failed(failure)) => {
@@ -289,10 +315,17 @@ impl From<Failure> for Unsuccessful {
 
 impl Context {
     /// Writes an outcome to the journal, with what the try used; it is on disk when this returns.
-    async fn remember(&self, record: Record, held: Option<Held>) -> Result<(), Failure> {
+    async fn remember(&self, record: Record, held: Option<Held>, version: u32) -> Result<(), Failure> {
+        let note = self.run.journal().take_note(&record.key);
         match held {
-            Some(held) => self.settle_with(record, &held).await,
-            None => Ok(self.run.remember(record).await?),
+            Some(held) => self.settle_with(record, &held, version, note).await,
+            None if version == 0 && note.is_none() => Ok(self.run.remember(record).await?),
+            None => {
+                self.run
+                    .tell(move |tx| journal::record_marked(tx, &record, version, note.as_deref()))
+                    .await?;
+                Ok(())
+            }
         }
     }
 

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::Context;
-use super::drift::Recall;
+use super::drift::{Asked, Recall};
 use crate::journal::{Entry, Kind, Standing};
 use crate::queue::wait::{NewWait, Outcome, Resolved, Until, Wanted};
 use crate::task::question::{Answer, Question};
@@ -158,12 +158,24 @@ impl Context {
         &self,
         key: &str,
         kind: Kind,
-        mut what: impl FnMut() -> Wanted,
+        what: impl FnMut() -> Wanted,
     ) -> Option<T> {
+        // By the policy of waits there is no failure.
+        self.outcome_as(key, &Asked::from(kind), what).await.ok().flatten()
+    }
+
+    /// [`Context::outcome`], by a policy of its own where the record does not fit.
+    pub(crate) async fn outcome_as<T: DeserializeOwned>(
+        &self,
+        key: &str,
+        asked: &Asked,
+        mut what: impl FnMut() -> Wanted,
+    ) -> Result<Option<T>, Failure> {
+        let kind = asked.kind;
         loop {
-            let new = match self.recall::<T>(key, kind).await {
-                Recall::Done(value) => return Some(value),
-                Recall::Over => return None,
+            let new = match self.recall_as::<T>(key, asked).await? {
+                Recall::Done(value) => return Ok(Some(value)),
+                Recall::Over => return Ok(None),
                 Recall::Begun => None,
                 Recall::New => {
                     self.run.journal().put(
@@ -182,7 +194,7 @@ impl Context {
             };
             self.settled(key, new).await;
             if self.run.purse.lacks(key) {
-                return None;
+                return Ok(None);
             }
         }
     }
@@ -190,6 +202,9 @@ impl Context {
     /// Waits until the entry under `key` is neither pending nor held any more. The driver registers `new` and brings the
     /// outcome into the journal.
     pub(crate) async fn settled(&self, key: &str, mut new: Option<NewWait>) {
+        if let Some(probe) = &self.run.probe {
+            probe.rest().await;
+        }
         if let Some(new) = &mut new {
             self.charge(new);
         }
@@ -212,6 +227,9 @@ impl Context {
     /// # Failures
     /// When the budget has no room for a child, and says so.
     pub(crate) async fn any_settled(&self, keys: &[String], mut new: Vec<NewWait>) -> Result<(), Failure> {
+        if let Some(probe) = &self.run.probe {
+            probe.rest().await;
+        }
         new.iter_mut().for_each(|new| self.charge(new));
         for wait in &new {
             let kind = match &wait.what {
@@ -405,7 +423,9 @@ impl Context {
                     journal.put(key, entry);
                 }
                 // Unless this run has begun it anew by itself.
-                Outcome::Again if known.is_some_and(|(_, standing)| standing == Standing::Held) => journal.forget(&key),
+                Outcome::Again if known.is_some_and(|(_, standing)| standing == Standing::Held) => {
+                    journal.release(&key)
+                }
                 Outcome::Again => {}
                 Outcome::Short(short) => {
                     journal.forget(&key);

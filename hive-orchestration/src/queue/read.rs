@@ -272,3 +272,18 @@ pub(super) fn parsed<T: serde::de::DeserializeOwned>(text: &str) -> Result<T> {
     serde_json::from_str(text)
         .map_err(|e| Error::new(ErrorKind::Corrupt, "a task's record cannot be read").with_source(e))
 }
+
+/// Tasks that have not ended, with their agents, in the order of their submission: of those after one row and up to another.
+pub(crate) fn open(db: &Snapshot<'_>, after: i64, last: i64) -> Result<Vec<(TaskId, String)>> {
+    db.query(
+        "SELECT id, agent FROM task WHERE seq > ?1 AND seq <= ?2 AND state < 4 ORDER BY seq",
+        &[&after, &last],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )
+}
+
+/// The row of the latest task, which may have ended.
+pub(crate) fn latest(db: &Snapshot<'_>) -> Result<i64> {
+    let latest = db.query_one("SELECT max(seq) FROM task", &[], |row| row.get::<Option<i64>>(0))?;
+    Ok(latest.unwrap_or(0))
+}

@@ -7,15 +7,15 @@ use hive_bus::catalog::WaitsFor;
 use hive_core::clock::Timestamp;
 use hive_core::db::{Dialect, Row, Tx};
 use hive_core::id::TaskId;
-use hive_core::payload::Payload;
+use hive_core::payload::{self, Payload};
 use hive_errors::{Error, ErrorKind, Result};
 
 use super::submit::{NewTask, Parent, submit_children};
-use super::{Queue, RUNS, TaskRef, budget, emit, event, read};
+use super::{Queue, RUNS, TaskRef, budget, cancel, emit, event, read};
 use crate::budget::Shortage;
 use crate::budget::ledger::{Chain, Need};
 use crate::event::Awaited;
-use crate::journal::Kind;
+use crate::journal::{self, Kind, Mark};
 use crate::lease::{Lease, guard, lock};
 use crate::limits;
 use crate::task::TaskState;
@@ -56,9 +56,11 @@ pub(crate) enum Wanted {
         chain: Chain,
     },
     /// A person's decision on a step; the report says what happened.
+    /// What is adopted then is taken for what the mark says.
     Decision {
         kind: Kind,
         report: String,
+        mark: Mark,
     },
 }
 
@@ -111,7 +113,7 @@ pub(crate) fn sync(
     if !new.is_empty() {
         let now = tx.now()?;
         for wait in new {
-            match register(tx, queue, task, depth, wait, now)? {
+            match register(tx, queue, lease, task, depth, wait, now)? {
                 Begun::Waits => {}
                 Begun::EndsByTime => timer = true,
                 Begun::Not(outcome) => at_once.push(Resolved {
@@ -223,6 +225,7 @@ impl Begun {
 fn register(
     tx: &mut Tx<'_>,
     queue: &Queue,
+    lease: Lease,
     task: &TaskRef,
     depth: u32,
     wait: &NewWait,
@@ -296,7 +299,9 @@ fn register(
             {
                 return Ok(Begun::Not(Outcome::Short(short)));
             }
+            set_aside(tx, queue, lease, key)?;
             pend(tx, task.seq, key, *kind, now, None, None, None, Some(count))?;
+            journal::mark_all(tx, lease, key, &mark_of(tasks))?;
             let child = |(ordinal, child)| {
                 let parent = Parent {
                     seq: task.seq,
@@ -335,15 +340,48 @@ fn register(
             event::register(tx, queue, task.seq, key, awaited, *after, until, now)?;
             Ok(Begun::waits(until))
         }
-        Wanted::Decision { kind, report } => {
+        Wanted::Decision { kind, report, mark } => {
             tx.execute(
                 "INSERT INTO journal (task, key, kind, state, note, at) VALUES (?1, ?2, ?3, 3, ?4, ?5)
                  ON CONFLICT (task, key) DO UPDATE SET kind = ?3, state = 3, note = ?4",
                 &[&task.seq, key, &kind.code(), report, &now],
             )?;
+            journal::mark_all(tx, lease, key, mark)?;
             Ok(Begun::Waits)
         }
     }
+}
+
+/// By what a call is told from another: how many children of whom, and their inputs.
+pub(crate) fn mark_of(tasks: &[NewTask]) -> Mark {
+    let agent = tasks.first().map_or("nobody", |task| task.agent.as_str());
+    let mut inputs = Vec::with_capacity(8 * tasks.len());
+    for task in tasks {
+        inputs.extend_from_slice(&task.input.fingerprint().to_le_bytes());
+    }
+    Mark {
+        version: 0,
+        shape: Some(format!("{} of {agent}", tasks.len())),
+        fingerprint: Some(payload::fingerprint(&inputs)),
+    }
+}
+
+/// Ends what was called under this key before, when a person or the code lets the call be made anew: it belongs to no call then.
+fn set_aside(tx: &mut Tx<'_>, queue: &Queue, lease: Lease, key: &str) -> Result<()> {
+    let before = tx.query_opt(
+        "SELECT 1 FROM task WHERE parent = ?1 AND call = ?2 LIMIT 1",
+        &[&lease.task, &key],
+        |_| Ok(()),
+    )?;
+    if before.is_none() {
+        return Ok(());
+    }
+    cancel::siblings(tx, queue, lease, key, "the call is made anew")?;
+    tx.execute(
+        "UPDATE task SET call = NULL WHERE parent = ?1 AND call = ?2",
+        &[&lease.task, &key],
+    )?;
+    Ok(())
 }
 
 #[expect(clippy::too_many_arguments, reason = "one per column of the row it writes")]

@@ -4,7 +4,6 @@ use std::future::{Future, pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
 
 use hive_core::payload::Payload;
 use hive_errors::{ErrorKind, Failure, Result, RetryPolicy};
@@ -14,7 +13,7 @@ use super::allowance::Allowance;
 use super::bell::Bell;
 use super::places::Place;
 use crate::agent::AnyAgent;
-use crate::context::{Colleagues, Context, Run, panicked};
+use crate::context::{Colleagues, Context, Run, contained, panicked};
 use crate::journal::Journal;
 use crate::lease::Lease;
 use crate::limits;
@@ -254,16 +253,4 @@ impl Driver<'_> {
         }
         self.allowance.start();
     }
-}
-
-/// Runs the agent's code and turns a panic in it into a failure.
-async fn contained<F: Future>(work: F) -> Result<F::Output, Failure> {
-    let mut work = pin!(work);
-    poll_fn(
-        move |task| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(task))) {
-            Ok(poll) => poll.map(Ok),
-            Err(panic) => Poll::Ready(Err(panicked(&*panic))),
-        },
-    )
-    .await
 }

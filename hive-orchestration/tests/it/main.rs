@@ -17,6 +17,7 @@ mod children;
 mod cluster;
 mod crowd;
 mod decisions;
+mod edits;
 mod engine;
 mod events;
 mod families;
@@ -39,6 +40,7 @@ mod schedules;
 mod shutdown;
 mod slots;
 mod streams;
+mod travel;
 mod trouble;
 mod undo;
 mod waiting;
@@ -273,6 +275,18 @@ cases! {
         too_much_is_refused,
         scopes_and_occurrences_are_read_apart,
         pieces_are_forgotten_with_their_task,
+    }
+    edits {
+        each_is_resumed_safely_or_told_beforehand,
+    }
+    travel {
+        a_history_holds_what_a_task_remembers_and_comes_back_from_json,
+        a_fork_does_again_what_comes_after_and_nothing_else,
+        a_fork_may_have_another_input_or_another_outcome,
+        what_is_not_known_is_held_in_the_fork_as_well,
+        a_decision_on_a_drift_stands,
+        children_that_are_called_anew_take_the_place_of_the_others,
+        a_check_looks_at_every_open_run_and_writes_nothing,
     }
     trouble {
         settings_that_panic_end_the_task,

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hive_orchestration::core::clock::{ManualClock, Timestamp};
+use hive_orchestration::drift::Drift;
 use hive_orchestration::errors::RetryPolicy;
 use hive_orchestration::task::{Decision, TaskState, WaitingFor};
 use hive_orchestration::{Agent, Call, Context, Effect, Failure, Signal, agent_fn, limits};
@@ -254,7 +255,10 @@ pub(super) async fn the_items_of_a_map_may_not_change_under_way(home: Home) {
     let runs = Arc::new(AtomicUsize::new(0));
     let agent = agent_fn("fickle", move |cx: Context, _: ()| {
         let count = runs.fetch_add(1, Ordering::SeqCst) + 2;
-        async move { cx.map("each", 0..count, Call::<Slow>::new).await }
+        async move {
+            cx.map("each", 0..count, |n| Call::<Slow>::new(n).on_drift(Drift::Fail))
+                .await
+        }
     });
     let hive = home.hive().agent(agent).agent(Slow).start().await.unwrap();
     let task = hive.submit_named("fickle", &()).await.unwrap();

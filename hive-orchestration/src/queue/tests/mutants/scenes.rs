@@ -4,6 +4,7 @@ mod ends;
 mod epochs;
 mod events;
 mod limits;
+mod looks;
 mod starts;
 mod waits;
 
@@ -29,6 +30,7 @@ pub(super) fn all() -> Vec<Scene> {
     all.extend(epochs::all());
     all.extend(events::all());
     all.extend(limits::all());
+    all.extend(looks::all());
     all
 }
 
