@@ -15,6 +15,7 @@ use crate::limits;
 use crate::queue::Queue;
 use crate::queue::submit::{self, NewTask};
 use crate::task::Priority;
+use crate::task::question::Answer;
 
 /// Where a task is forked, and what is different in the fork. A name alone is [`Fork::before`].
 ///
@@ -154,9 +155,14 @@ fn kept(history: &History, fork: &Fork) -> Result<Vec<Line>> {
                 .with("field", "value")
                 .with("entry", &named.key));
         }
+        let value = if i64::from(named.code) == Kind::Signal.code() {
+            Answer::kept(value?, None, named.at)?
+        } else {
+            value?.clone()
+        };
         kept.push(Line {
             state: 2,
-            value: Some(value?.clone()),
+            value: Some(value),
             type_name: named.type_name.clone(),
             note: Some("given when the task was forked".to_owned()),
             ..bare(named)

@@ -16,7 +16,7 @@ const LIST: &str =
             journal.wake_at, journal.at, task_note.progress
      FROM journal CROSS JOIN task LEFT JOIN task_note ON task_note.task = task.seq
      WHERE journal.note IS NOT NULL AND (journal.at, journal.task, journal.key) > (?2, ?3, ?4) AND task.seq = journal.task
-     AND (journal.state = 3 OR journal.kind = 4) AND task.state < 4 AND (?5 = '' OR task.agent = ?5) AND (?6 = '' OR task.tenant = ?6)
+     AND (journal.state = 3 OR journal.kind = 4 AND journal.state = 0) AND task.state < 4 AND (?5 = '' OR task.agent = ?5) AND (?6 = '' OR task.tenant = ?6)
      ORDER BY journal.at, journal.task, journal.key LIMIT ?1";
 
 /// One page of the interruptions that are asked for.

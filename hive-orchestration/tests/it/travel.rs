@@ -147,7 +147,10 @@ pub(super) async fn a_history_holds_what_a_task_remembers_and_comes_back_from_js
     assert_eq!(each.children.len(), 2);
     assert_eq!(each.children[0].output.as_ref().unwrap().as_bytes(), b"null");
     assert_eq!(unlucky.children[0].failure.as_ref().unwrap().message(), "unlucky");
-    assert_eq!((go.state, go.note.as_deref()), (EntryState::Pending, Some("go on?")));
+    assert_eq!(
+        (go.state, go.note.as_deref()),
+        (EntryState::Pending, Some(r#"{"text":"go on?"}"#))
+    );
     assert_eq!(open.signals[0].signal, "early");
     assert!(!open.state.is_final() && open.output.is_none());
 

@@ -60,6 +60,15 @@ fn needed(stage: &mut Stage<'_, '_>) -> Result<()> {
         let page = people::list(stage.tx, &InterruptionQuery::new())?;
         let listed = page.interruptions.iter().any(|one| one.task == asks.id);
         stage.check("who asks an agent needs a person", listed, false);
+        let knows = stage.task(state)?;
+        stage.entry(knows.seq, "wait:w#1", 4, 2)?;
+        stage.set(
+            "UPDATE journal SET note = '{\"text\":\"\"}' WHERE task = ?1 AND key = 'wait:w#1' /* a scene's */",
+            &[&knows.seq],
+        )?;
+        let page = people::list(stage.tx, &InterruptionQuery::new())?;
+        let listed = page.interruptions.iter().any(|one| one.task == knows.id);
+        stage.check("who has the answer needs a person", listed, false);
     }
     Ok(())
 }
