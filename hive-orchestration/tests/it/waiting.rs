@@ -522,8 +522,11 @@ pub(super) async fn whoever_is_needed_sees_what_waits_longest_first(home: Home) 
             Interrupt::Question {
                 signal,
                 question,
-                until: None,
-            } => format!("{signal}: {}", question.text),
+                until,
+            } => {
+                assert_eq!(*until, None);
+                format!("{signal}: {}", question.text)
+            }
             Interrupt::Decision { step, .. } => step.clone(),
             other => panic!("{other:?}"),
         })

@@ -199,7 +199,7 @@ impl<'a> Run<'a> {
                 Start::Call(wait, call) => {
                     self.ends.insert(key.clone(), call);
                     keys.push(key);
-                    new.push(wait);
+                    new.push(*wait);
                 }
                 Start::Away => is_away = true,
                 // What follows from that is decided first. Nothing has begun yet.

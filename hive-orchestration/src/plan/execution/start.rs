@@ -19,7 +19,7 @@ use crate::queue::wait::{NewWait, Until, Wanted};
 
 /// What came of an attempt to call a node.
 pub(super) enum Start {
-    Call(NewWait, Call),
+    Call(Box<NewWait>, Call),
     /// All that could have it are away.
     Away,
     /// It cannot be called, which is on record.
@@ -55,7 +55,7 @@ impl Run<'_> {
                         parallel: 1,
                     },
                 };
-                Ok(Start::Call(wait, call))
+                Ok(Start::Call(Box::new(wait), call))
             }
             Err(failure) if failure.kind() == ErrorKind::UnknownAgent && !failure.is_terminal() => Ok(Start::Away),
             Err(failure) => {
