@@ -15,13 +15,12 @@ use super::Context;
 use super::activity::Working;
 use super::budget::Held;
 use super::drift::{Asked, Recall};
-use crate::agent::Agent;
 use crate::budget::Spend;
 use crate::budget::meter::metered;
-use crate::call::{Call, Child};
 use crate::drift::Drift;
 use crate::journal::{self, Entry, Kind, Mark, Record, Standing};
 use crate::limits;
+use crate::queue::undo::Undo;
 
 /// What a step does to the world outside the hive's database.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,12 +39,12 @@ pub enum Effect {
 #[must_use = "a step runs when it is awaited"]
 pub struct Step<'a, F, T> {
     cx: &'a Context,
-    name: &'a str,
+    pub(crate) name: &'a str,
     work: F,
     retry: RetryPolicy,
     timeout: Option<Duration>,
     effect: Effect,
-    undo: Option<Undoes<'a, T>>,
+    pub(crate) undo: Option<Undoes<'a, T>>,
     budget: Option<Spend>,
     version: u32,
     drift: Drift,
@@ -53,7 +52,7 @@ pub struct Step<'a, F, T> {
 }
 
 /// Makes the call that takes back what gave this output.
-type Undoes<'a, T> = Box<dyn Fn(&T) -> HiveResult<Child> + Send + 'a>;
+pub(crate) type Undoes<'a, T> = Box<dyn Fn(&T) -> HiveResult<Undo> + Send + 'a>;
 
 impl Context {
     /// Runs `work` and remembers its output under `name`, for ever: after an interruption the output comes from the
@@ -104,16 +103,6 @@ impl<'a, F, T> Step<'a, F, T> {
     /// that must not run twice is not tried again then: it waits for a person, as after a crash.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = Some(limit);
-        self
-    }
-
-    /// Registers what takes the step back, made of its output, in the commit that remembers that: see [`Context::undo`]. A step that
-    /// was cut off before it was remembered is not known to have done anything; where that matters, register first.
-    ///
-    /// # Failures
-    /// Those of [`Context::undo`]. The step has run then, and is not remembered.
-    pub fn undo<A: Agent>(mut self, call: impl Fn(&T) -> Call<A> + Send + 'a) -> Self {
-        self.undo = Some(Box::new(move |output| call(output).erase()));
         self
     }
 
@@ -221,7 +210,7 @@ where
     fn record(&self, key: &str, kind: Kind, undo_key: Option<String>, output: &T) -> Result<Record, Failure> {
         let value = Payload::encode(output, limits::PAYLOAD_BYTES)?;
         let also = match (undo_key, &self.undo) {
-            (Some(key), Some(call)) => Some(Box::new(self.cx.undo_record(key, self.name, call(output)?)?)),
+            (Some(key), Some(call)) => Some(Box::new(self.cx.undo_record(key, call(output)?)?)),
             _ => None,
         };
         Ok(Record {
