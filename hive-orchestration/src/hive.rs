@@ -4,6 +4,8 @@ mod families;
 mod no_model;
 mod route;
 mod schedules;
+#[cfg(feature = "test-util")]
+mod simulated;
 mod slots;
 mod submit;
 
@@ -34,7 +36,8 @@ use crate::context::Threads;
 use crate::flow::{Limit, Limited, Subject};
 use crate::handle::TaskHandle;
 use crate::limits;
-use crate::queue::{self, Queue, admin, flow, pause, read, recover};
+use crate::pace::Pace;
+use crate::queue::{self, OnStep, Queue, admin, flow, pause, read, recover};
 use crate::registry::{self, Listing, Meters, Presence, Registry, Statistics};
 use crate::router::{Directory, Request, Router, Strategy};
 use crate::settings::Settings;
@@ -58,6 +61,8 @@ pub struct Builder {
     drain: Duration,
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
+    pace: Pace,
+    on_step: Option<OnStep>,
 }
 
 impl Builder {
@@ -165,6 +170,7 @@ impl Builder {
         let bus = Bus::open(db.clone(), Arc::clone(&self.clock), ids.clone()).await?;
         let mut queue = Queue::new(bus, self.clock, self.rng, ids, Arc::default());
         queue.telemetry = Telemetry::new(registry.names());
+        (queue.pace, queue.on_step) = (self.pace, self.on_step);
         let meters = Meters::new(Arc::clone(&queue.clock), registry.names());
         let offers = registry.declarations().cloned().collect();
         let presence = Arc::new(Presence::new(
@@ -263,6 +269,8 @@ impl Hive {
             drain: limits::DRAIN,
             clock: Arc::new(SystemClock),
             rng: Arc::new(SystemRng),
+            pace: Pace::default(),
+            on_step: None,
         }
     }
 

@@ -15,6 +15,7 @@ use super::Context;
 use super::drift::Recall;
 use crate::journal::{self, Entry, Kind, Record, Standing};
 use crate::limits;
+use crate::queue::StepNews;
 
 /// What a step does to the world outside the hive's database.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -133,10 +134,10 @@ where
             if kind == Kind::Once {
                 self.cx.begin_once(&key).await?;
             }
-            match self.tries(kind).await {
+            match self.tries(kind, &key).await {
                 Ok(output) => {
                     let value = Payload::encode(&output, limits::PAYLOAD_BYTES)?;
-                    self.cx.remember(key, kind, std::any::type_name::<T>(), value).await?;
+                    self.cx.remember(&key, kind, std::any::type_name::<T>(), value).await?;
                     return Ok(output);
                 }
                 Err(Unsuccessful::Failed(failure)) => {
@@ -151,10 +152,16 @@ where
         }
     }
 
-    async fn tries(&mut self, kind: Kind) -> Result<T, Unsuccessful> {
+    async fn tries(&mut self, kind: Kind, key: &str) -> Result<T, Unsuccessful> {
         let queue = &self.cx.run.queue;
+        let begins = if kind == Kind::Once {
+            StepNews::BeginsOnce
+        } else {
+            StepNews::Begins
+        };
         let mut failures = 0;
         loop {
+            queue.tell_step(self.cx.task_id(), key, begins);
             let once = (self.work)();
             let outcome = match self.timeout {
                 Some(limit) => match clock::timeout(&*queue.clock, limit, once).await {
@@ -192,16 +199,17 @@ enum Unsuccessful {
 
 impl Context {
     /// Writes an outcome to the journal; it is on disk when this returns.
-    async fn remember(&self, key: String, kind: Kind, type_name: &'static str, value: Payload) -> Result<(), Failure> {
+    async fn remember(&self, key: &str, kind: Kind, type_name: &'static str, value: Payload) -> Result<(), Failure> {
         let record = Record {
             lease: self.run.lease(),
             at: self.run.queue.clock.now(),
-            key,
+            key: key.to_owned(),
             kind,
             type_name,
             value,
         };
         self.run.remember(record).await?;
+        self.run.queue.tell_step(self.task_id(), key, StepNews::Remembered);
         Ok(())
     }
 

@@ -22,6 +22,8 @@ mod kill;
 mod kit;
 mod many;
 mod metrics;
+#[cfg(feature = "test-util")]
+mod month;
 #[cfg(all(feature = "process", unix))]
 mod process;
 mod program;
@@ -31,6 +33,8 @@ mod races;
 mod recovery;
 mod schedules;
 mod shutdown;
+#[cfg(feature = "test-util")]
+mod simulated;
 mod slots;
 mod trouble;
 mod waiting;
