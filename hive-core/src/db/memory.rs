@@ -17,7 +17,7 @@ use super::migrate::{self, Migrations};
 use super::options::{Stats, Write};
 use super::sqlite::{self, Reading};
 use super::tx::{Snapshot, Tx};
-use crate::clock::SystemClock;
+use crate::clock::{Clock, SystemClock};
 
 #[cfg(test)]
 mod tests;
@@ -158,10 +158,8 @@ impl Memory {
     ///
     /// # Errors
     /// What `look` returns.
-    pub fn look<T>(&self, look: impl FnOnce(&Snapshot<'_>) -> Result<T>) -> Result<T> {
-        let state = self.state();
-        let Reading { conn, guard } = &state.place;
-        look(&Snapshot::sqlite(conn, guard, None, &SystemClock))
+    pub fn look<T>(&self, look: impl FnMut(&Snapshot<'_>) -> Result<T>) -> Result<T> {
+        read(&self.state().place, &SystemClock, look)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -346,28 +344,15 @@ impl Opened {
         Fate::Answered(ended)
     }
 
-    fn look<T, F>(&self, mut work: F) -> Fate<T>
+    fn look<T, F>(&self, work: F) -> Fate<T>
     where
         F: FnMut(&Snapshot<'_>) -> Result<T>,
     {
         let state = self.memory.state();
-        if let Some(fate) = self.barred(&state) {
-            return fate;
+        match self.barred(&state) {
+            Some(fate) => fate,
+            None => Fate::Answered(read(&state.place, &*self.house.clock, work)),
         }
-        let Reading { conn, guard } = &state.place;
-        let mut read = || {
-            end(conn, "PRAGMA query_only = ON; BEGIN DEFERRED")?;
-            let snapshot = Snapshot::sqlite(conn, guard, None, &*self.house.clock);
-            let result = guard.within(Scope::Closure, || {
-                contained("a database closure panicked", || work(&snapshot))
-            });
-            result
-                .flatten()
-                .and_then(|value| snapshot.doom().map_or(Ok(value), Err))
-        };
-        let result = read();
-        let left = leave(conn, false).and(end(conn, "PRAGMA query_only = OFF"));
-        Fate::Answered(left.and(result))
     }
 
     /// Runs `look` on the connection itself.
@@ -402,6 +387,22 @@ impl Drop for Opened {
 
 fn closed() -> Error {
     Error::new(ErrorKind::ShuttingDown, "the database is closed")
+}
+
+/// Runs `work` on what is stored, which it cannot change.
+fn read<T>(place: &Reading, clock: &dyn Clock, mut work: impl FnMut(&Snapshot<'_>) -> Result<T>) -> Result<T> {
+    let Reading { conn, guard } = place;
+    end(conn, "PRAGMA query_only = ON; BEGIN DEFERRED")?;
+    let snapshot = Snapshot::sqlite(conn, guard, None, clock);
+    let result = guard.within(Scope::Closure, || {
+        contained("a database closure panicked", || work(&snapshot))
+    });
+    let result = result
+        .flatten()
+        .and_then(|value| snapshot.doom().map_or(Ok(value), Err));
+    leave(conn, false)?;
+    end(conn, "PRAGMA query_only = OFF")?;
+    result
 }
 
 fn begin(conn: &Connection, alone: bool) -> Result<()> {

@@ -155,3 +155,14 @@ async fn the_seed_decides_who_goes_first() {
     }
     assert!(seen.len() > 5, "{seen:?}");
 }
+
+#[tokio::test]
+async fn whoever_stands_beside_it_sees_what_is_stored() {
+    let memory = Memory::new(1).unwrap();
+    let db = open(&memory).await;
+    note(&db, "one").await.unwrap();
+    memory.kill();
+    let seen = memory.look(|db| db.query("SELECT text FROM note", &[], |row| row.get::<String>(0)));
+    assert_eq!(seen.unwrap(), ["one"]);
+    assert_eq!(notes(&open(&memory).await).await, ["one"]);
+}
