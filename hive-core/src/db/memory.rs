@@ -315,8 +315,8 @@ impl Opened {
         let counts = !alone && !asked.is_relaxed() && state.place.conn.total_changes() != before;
         let falls = worked.is_ok() && counts && state.falls(Cut::Before);
         let ended = worked.and_then(|value| {
-            let sql = if falls { "ROLLBACK" } else { "COMMIT" };
-            end(&state.place.conn, sql).map(|()| value)
+            let sql = if falls { ROLLBACK } else { COMMIT };
+            control(&state.place.conn, sql).map(|()| value)
         });
         let ended = leave(&state.place.conn, alone).and(ended);
         if falls {
@@ -392,7 +392,8 @@ fn closed() -> Error {
 /// Runs `work` on what is stored, which it cannot change.
 fn read<T>(place: &Reading, clock: &dyn Clock, mut work: impl FnMut(&Snapshot<'_>) -> Result<T>) -> Result<T> {
     let Reading { conn, guard } = place;
-    end(conn, "PRAGMA query_only = ON; BEGIN DEFERRED")?;
+    control(conn, SNAPSHOT)?;
+    let before = conn.total_changes();
     let snapshot = Snapshot::sqlite(conn, guard, None, clock);
     let result = guard.within(Scope::Closure, || {
         contained("a database closure panicked", || work(&snapshot))
@@ -400,8 +401,12 @@ fn read<T>(place: &Reading, clock: &dyn Clock, mut work: impl FnMut(&Snapshot<'_
     let result = result
         .flatten()
         .and_then(|value| snapshot.doom().map_or(Ok(value), Err));
+    let wrote = conn.total_changes() != before;
+    // Whatever it did is undone. A setting that forbids it would have every statement prepared anew.
     leave(conn, false)?;
-    end(conn, "PRAGMA query_only = OFF")?;
+    if wrote {
+        return Err(Error::new(ErrorKind::InvalidInput, "a closure that only reads has written"));
+    }
     result
 }
 
@@ -410,18 +415,23 @@ fn begin(conn: &Connection, alone: bool) -> Result<()> {
     if alone {
         sqlite::foreign_keys(conn, false)?;
     }
-    end(conn, "BEGIN IMMEDIATE")
+    control(conn, BEGIN)
 }
 
-fn end(conn: &Connection, sql: &str) -> Result<()> {
-    conn.execute_batch(sql)
-        .map_err(|e| sqlite::error(e, "the transaction could not be carried out"))
+// Texts of the house's own, so that a closure's cannot be found among the prepared statements.
+const BEGIN: &str = "BEGIN IMMEDIATE /* a turn */";
+const COMMIT: &str = "COMMIT /* a turn */";
+const ROLLBACK: &str = "ROLLBACK /* a turn */";
+const SNAPSHOT: &str = "BEGIN DEFERRED /* a look */";
+
+fn control(conn: &Connection, sql: &'static str) -> Result<()> {
+    sqlite::run(conn, sql, "the transaction could not be carried out")
 }
 
 /// Ends whatever transaction is still open.
 fn leave(conn: &Connection, alone: bool) -> Result<()> {
     if !conn.is_autocommit() {
-        end(conn, "ROLLBACK")?;
+        control(conn, ROLLBACK)?;
     }
     if alone {
         sqlite::foreign_keys(conn, true)?;

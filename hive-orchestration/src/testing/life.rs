@@ -452,7 +452,7 @@ impl TestHive {
                 Some(Ok(hive)) => {
                     if people.are_there() {
                         // Detached: it ends with the runtime.
-                        runtime.spawn(people.mind(hive.clone(), steps));
+                        runtime.spawn(people.mind(hive.clone(), self.memory.clone(), steps));
                     }
                     return Life { hive, runtime };
                 }

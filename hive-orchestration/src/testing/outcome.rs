@@ -58,10 +58,17 @@ const ENDS: [&str; 3] = ["task.succeeded", "task.cancelled", "task.dead"];
 impl Outcome {
     /// Reads it. `own` are the hive's own tables.
     pub(super) fn read(db: &Snapshot<'_>, own: &BTreeSet<String>) -> Result<Self> {
+        let (tasks, names) = tasks(db)?;
         let mut outcome = Self {
-            tasks: tasks(db)?,
+            tasks,
             ..Self::default()
         };
+        for task in outcome.tasks.values_mut() {
+            let entries = task.remembered.values_mut().filter_map(|entry| entry.value.as_mut());
+            for text in entries.chain(&mut task.output) {
+                *text = names.put_into(text);
+            }
+        }
         db.each("SELECT type, count(*) FROM event GROUP BY type", &[], |row| {
             let name = row.get::<String>(0)?;
             if ENDS.contains(&name.as_str()) || !ON_THE_WAY.iter().any(|start| name.starts_with(start)) {
@@ -70,7 +77,8 @@ impl Outcome {
             Ok(true)
         })?;
         for table in tables::names(db)?.into_iter().filter(|table| !own.contains(table)) {
-            let rows = tables::rows(db, &table)?;
+            let mut rows: Vec<String> = tables::rows(db, &table)?.iter().map(|row| names.put_into(row)).collect();
+            rows.sort_unstable();
             outcome.tables.insert(table, rows);
         }
         Ok(outcome)
@@ -128,12 +136,51 @@ impl fmt::Display for Outcome {
     }
 }
 
-fn tasks(db: &Snapshot<'_>) -> Result<BTreeMap<String, TaskOutcome>> {
+/// The names of tasks, for where their ids stand: those differ from run to run.
+#[derive(Debug, Default)]
+struct Names {
+    paths: BTreeMap<TaskId, String>,
+}
+
+impl Names {
+    /// The text, with a name in the place of each id, whether that is written as a text or as a literal of its bytes.
+    fn put_into(&self, text: &str) -> String {
+        let (mut done, mut rest) = (String::new(), text);
+        while let Some(at) = [rest.find("task_"), rest.find("X'")].into_iter().flatten().min() {
+            let (before, from) = rest.split_at(at);
+            done.push_str(before);
+            // Characters of an id, or of 16 bytes between their quotes.
+            let found = [31, 35].into_iter().find_map(|length| {
+                let id = from.get(..length)?;
+                Some((self.paths.get(&parsed(id)?)?, length))
+            });
+            let (said, length) = found.map_or((from.get(..2).unwrap_or(from), 2), |(path, length)| (path, length));
+            done.push_str(said);
+            rest = from.get(length..).unwrap_or_default();
+        }
+        done.push_str(rest);
+        done
+    }
+}
+
+fn parsed(id: &str) -> Option<TaskId> {
+    let Some(digits) = id.strip_prefix("X'").and_then(|rest| rest.strip_suffix('\'')) else {
+        return id.parse().ok();
+    };
+    let mut bytes = [0; 16];
+    for (number, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(digits.get(2 * number..2 * number + 2)?, 16).ok()?;
+    }
+    (digits.len() == 32).then(|| TaskId::from_bytes(bytes))
+}
+
+fn tasks(db: &Snapshot<'_>) -> Result<(BTreeMap<String, TaskOutcome>, Names)> {
+    let mut names = Names::default();
     let mut paths: BTreeMap<i64, String> = BTreeMap::new();
     let mut all = BTreeMap::new();
     // A parent's number is smaller than its children's.
     db.each(
-        "SELECT seq, parent, call, ordinal, agent, idempotency, state, output FROM task
+        "SELECT seq, parent, call, ordinal, agent, idempotency, state, output, id FROM task
          LEFT JOIN task_output ON task_output.task = task.seq ORDER BY seq",
         &[],
         |row| {
@@ -153,6 +200,7 @@ fn tasks(db: &Snapshot<'_>) -> Result<BTreeMap<String, TaskOutcome>> {
                 path = format!("{agent}({number})");
             }
             paths.insert(seq, path.clone());
+            names.paths.insert(row.get(8)?, path.clone());
             let outcome = TaskOutcome {
                 agent,
                 state: TaskState::from_code(row.get(6)?)?,
@@ -163,12 +211,13 @@ fn tasks(db: &Snapshot<'_>) -> Result<BTreeMap<String, TaskOutcome>> {
             Ok(true)
         },
     )?;
-    Ok(all)
+    Ok((all, names))
 }
 
 pub(super) fn remembered(db: &Snapshot<'_>, seq: i64) -> Result<BTreeMap<String, Remembered>> {
     let entries = db.query(
-        "SELECT key, kind, value FROM journal WHERE task = ?1 AND state = 2",
+        // Resolved (1) or done (2): whether the run has taken it in is of no account.
+        "SELECT key, kind, value FROM journal WHERE task = ?1 AND state IN (1, 2)",
         &[&seq],
         |row| {
             let entry = Remembered {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hive_core::db::Snapshot;
+use hive_core::db::{Memory, Snapshot};
 use hive_core::id::TaskId;
 use hive_core::payload::Payload;
 use hive_errors::{ErrorKind, Result};
@@ -53,9 +53,16 @@ impl People {
     }
 
     /// Answers until the hive is closed.
-    pub(super) async fn mind(self, hive: Hive, steps: Steps) {
+    pub(super) async fn mind(self, hive: Hive, memory: Memory, steps: Steps) {
+        let mut seen = 0;
         loop {
             hive.shop().queue.clock.sleep(LOOK).await;
+            let commits = memory.commits();
+            // Nobody asks anything without a commit.
+            if commits == seen {
+                continue;
+            }
+            seen = commits;
             match self.round(&hive, &steps).await {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::ShuttingDown => return,

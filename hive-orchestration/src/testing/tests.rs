@@ -165,7 +165,7 @@ fn a_cut_off_step_that_must_not_run_twice_is_decided_on() {
 #[should_panic(expected = "use it in a plain #[test]")]
 fn an_async_test_is_no_place_for_it() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(async { drop(TestHive::new(1, orders).now()) });
+    runtime.block_on(async { TestHive::new(1, orders).crash() });
 }
 
 fn crash_orders() -> CrashTest {
@@ -229,7 +229,7 @@ fn a_play_that_fails_is_told_of() {
         hive.submit_named("fails", &()).idempotency_key("f").await?.result().await
     });
     let said = said.unwrap_err().to_string();
-    assert!(said.starts_with("seed 1: the play failed: no"), "{said}");
+    assert!(said.starts_with("seed 1: the play failed: error[agent-failed]: no"), "{said}");
 }
 
 #[test]
@@ -254,3 +254,33 @@ fn a_step_that_was_on_record_must_not_run_again() {
     told(task, "c", StepNews::Begins);
     assert_eq!(steps.wrong().len(), 3);
 }
+
+#[test]
+fn ids_in_rows_and_outputs_are_the_tasks_names() {
+    let setup = |hive: Builder| {
+        hive.migrations(&NAMED).agent(agent_fn("name", async |cx: Context, _: ()| {
+            let id = cx.task_id();
+            let insert = move |tx: &mut hive_core::db::Tx<'_>| {
+                let text = format!("of {id}, not task_x");
+                tx.execute("INSERT INTO named (id, text) VALUES (?1, ?2)", &[&id, &text])
+            };
+            cx.transaction("name", insert).await?;
+            Ok::<_, Failure>(id.to_string())
+        }))
+    };
+    let mut hive = TestHive::new(1, setup);
+    hive.run_named("name", ()).unwrap();
+    let outcome = hive.outcome().unwrap();
+    assert_eq!(outcome.tables["named"], ["name(test-1) 'of name(test-1), not task_x'"]);
+    assert_eq!(outcome.tasks["name(test-1)"].output.as_deref(), Some("\"name(test-1)\""));
+}
+
+static NAMED: Migrations = Migrations {
+    owner: "named",
+    list: &[Migration::new(
+        1,
+        "named",
+        "CREATE TABLE named (id BLOB NOT NULL, text TEXT NOT NULL) STRICT;",
+        "DROP TABLE named;",
+    )],
+};

@@ -119,18 +119,18 @@ fn setup(hive: Builder) -> Builder {
 }
 
 async fn plan(hive: Hive) -> Result<()> {
-    hive.schedule("poll", Schedule::every(Duration::from_secs(15 * 60))).submit::<Poll>("inbox".to_owned()).await?;
+    hive.schedule("poll", Schedule::every(Duration::from_secs(30 * 60))).submit::<Poll>("inbox".to_owned()).await?;
     hive.schedule("report", Schedule::cron("30 7 * * *")?).submit::<Report>(6).await?;
     hive.schedule("week", Schedule::cron("0 0 * * MON")?).submit::<Report>(12).await?;
     Ok(())
 }
 
-fn month(seed: u64) -> TestHive {
+fn month(seed: u64, days: u64) -> TestHive {
     let rng = SeededRng::new(seed);
     let mut hive = TestHive::new(seed, setup).answering(&APPROVED, &true);
     hive.play(plan).unwrap();
     let mut number = 0;
-    for _ in 0..DAYS * 6 {
+    for _ in 0..days * 6 {
         for _ in 0..rng.next_u64() % 12 {
             number += 1;
             let urgent = rng.next_u64() % 4 == 0;
@@ -154,14 +154,18 @@ fn month(seed: u64) -> TestHive {
 
 #[test]
 fn a_month_is_the_same_from_one_seed() {
-    let mut first = month(11);
+    if let Ok(seed) = std::env::var("HIVE_SEED") {
+        let mut hive = month(seed.parse().unwrap(), DAYS);
+        return println!("{} {} {}", hive.commits(), hive.processes(), hive.digest().unwrap());
+    }
+    let mut first = month(11, DAYS);
     let outcome = first.outcome().unwrap();
     let runs = outcome.tasks.len();
     let count = |agent: &str| outcome.tasks.values().filter(|task| task.agent == agent).count() as u64;
-    assert!(runs > 4_000, "{runs} tasks");
+    assert!(runs > 3_000, "{runs} tasks");
     assert!(first.processes() > 20, "{} processes", first.processes());
     // No tick was lost or came twice, whatever died meanwhile: the last report is of the 33rd day.
-    assert_eq!(count("poll"), (DAYS + 3) * 24 * 4);
+    assert_eq!(count("poll"), (DAYS + 3) * 24 * 2);
     assert_eq!(outcome.tasks.values().filter(|task| task.agent == "report").count() as u64, DAYS + 3 + 5);
     for (path, task) in &outcome.tasks {
         let ended = match task.agent.as_str() {
@@ -174,10 +178,10 @@ fn a_month_is_the_same_from_one_seed() {
     }
     let sold = outcome.tasks.values().filter(|task| task.agent == "sale" && task.output.as_deref() == Some("true"));
     assert_eq!(sold.count(), outcome.tables["sale"].len());
-    let mut again = month(11);
+    let mut again = month(11, DAYS);
     let (one, two) = (first.dump().unwrap(), again.dump().unwrap());
     let differs = one.lines().zip(two.lines()).find(|(one, two)| one != two);
     assert_eq!(differs, None);
     assert_eq!(first.digest().unwrap(), again.digest().unwrap());
-    assert_ne!(first.digest().unwrap(), month(12).digest().unwrap());
+    assert_ne!(month(12, 1).digest().unwrap(), month(13, 1).digest().unwrap());
 }
