@@ -77,7 +77,11 @@ pub(crate) async fn serve(shop: Arc<Shop>, scaling: Option<Policy>) -> Result<()
         shop.db.clone(),
         Arc::clone(&shop.presence),
         Arc::clone(&shop.loads),
-        (Arc::clone(&shop.queue.clock), Arc::clone(&shop.queue.rng), shop.queue.pace),
+        (
+            Arc::clone(&shop.queue.clock),
+            Arc::clone(&shop.queue.rng),
+            shop.queue.pace,
+        ),
         shop.draining.clone(),
         ending.clone(),
     ));

@@ -405,7 +405,10 @@ fn read<T>(place: &Reading, clock: &dyn Clock, mut work: impl FnMut(&Snapshot<'_
     // Whatever it did is undone. A setting that forbids it would have every statement prepared anew.
     leave(conn, false)?;
     if wrote {
-        return Err(Error::new(ErrorKind::InvalidInput, "a closure that only reads has written"));
+        return Err(Error::new(
+            ErrorKind::InvalidInput,
+            "a closure that only reads has written",
+        ));
     }
     result
 }

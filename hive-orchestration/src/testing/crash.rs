@@ -155,7 +155,13 @@ impl CrashTest {
         }
         let rng = SeededRng::new(self.seed);
         for _ in 0..self.double {
-            let side = || [Cut::Before, Cut::After][usize::from(rng.next_u64() % 2 == 0)];
+            let side = || {
+                if rng.next_u64().is_multiple_of(2) {
+                    Cut::Before
+                } else {
+                    Cut::After
+                }
+            };
             let one = first.before + 1 + rng.next_u64() % report.commits.max(1);
             // A crash before a commit leaves its number to the next.
             let two = one + 1 + rng.next_u64() % report.commits.max(1);
@@ -220,8 +226,11 @@ impl CrashTest {
         let place = crashes.first().map_or(0, |(commit, _)| *commit);
         let played = hive.play(play).and_then(|value| {
             serde_json::to_string(&value).map_err(|e| {
-                hive_errors::Error::new(hive_errors::ErrorKind::InvalidInput, "what the play returned is not JSON")
-                    .with_source(e)
+                hive_errors::Error::new(
+                    hive_errors::ErrorKind::InvalidInput,
+                    "what the play returned is not JSON",
+                )
+                .with_source(e)
             })
         });
         let returned = match played {
@@ -237,7 +246,11 @@ impl CrashTest {
         let outcome = match hive.outcome() {
             Ok(outcome) => outcome,
             Err(error) => {
-                return Err(self.failed(crashes, hive.commit(place), format!("the outcome is unreadable: {error}")));
+                return Err(self.failed(
+                    crashes,
+                    hive.commit(place),
+                    format!("the outcome is unreadable: {error}"),
+                ));
             }
         };
         Ok(Run {

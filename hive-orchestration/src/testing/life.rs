@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use hive_core::clock::{Clock, Timestamp, timeout};
@@ -354,7 +354,7 @@ impl TestHive {
     /// Those of [`Db::read`].
     pub fn outcome(&mut self) -> Result<Outcome> {
         let own = own_tables()?;
-        self.look(move |db| Outcome::read(db, &own))
+        self.look(move |db| Outcome::read(db, own))
     }
 
     /// Everything that is stored, as text: equal for equal seeds and calls.
@@ -512,7 +512,15 @@ impl fmt::Debug for TestHive {
 }
 
 /// The tables that every hive has.
-pub(super) fn own_tables() -> Result<BTreeSet<String>> {
+fn own_tables() -> Result<&'static BTreeSet<String>> {
+    static FOUND: OnceLock<BTreeSet<String>> = OnceLock::new();
+    match FOUND.get() {
+        Some(found) => Ok(found),
+        None => find_own_tables().map(|found| FOUND.get_or_init(|| found)),
+    }
+}
+
+fn find_own_tables() -> Result<BTreeSet<String>> {
     let memory = Memory::new(0)?;
     let options = db::Options::memory(&memory)
         .migrations(&lease::MIGRATIONS)

@@ -77,7 +77,10 @@ impl Outcome {
             Ok(true)
         })?;
         for table in tables::names(db)?.into_iter().filter(|table| !own.contains(table)) {
-            let mut rows: Vec<String> = tables::rows(db, &table)?.iter().map(|row| names.put_into(row)).collect();
+            let mut rows: Vec<String> = tables::rows(db, &table)?
+                .iter()
+                .map(|row| names.put_into(row))
+                .collect();
             rows.sort_unstable();
             outcome.tables.insert(table, rows);
         }

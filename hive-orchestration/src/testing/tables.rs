@@ -23,7 +23,9 @@ pub(super) fn rows(db: &Snapshot<'_>, table: &str) -> Result<Vec<String>> {
     )?;
     let quoted: Vec<String> = columns.iter().map(|column| format!("quote(\"{column}\")")).collect();
     let row = quoted.join(" || ' ' || ");
-    let mut rows = db.query(&format!("SELECT {row} FROM \"{table}\""), &[], |row| row.get::<String>(0))?;
+    let mut rows = db.query(&format!("SELECT {row} FROM \"{table}\""), &[], |row| {
+        row.get::<String>(0)
+    })?;
     rows.sort_unstable();
     Ok(rows)
 }

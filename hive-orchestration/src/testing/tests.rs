@@ -48,8 +48,10 @@ impl Agent for Order {
 
     async fn run(&self, cx: &Context, n: u64) -> Result<u64, Failure> {
         let one = cx.step("one", async || Ok::<_, Failure>(n + 1)).await?;
-        cx.transaction("pay", move |tx| tx.execute("INSERT INTO paid (amount) VALUES (?1)", &[&one]))
-            .await?;
+        cx.transaction("pay", move |tx| {
+            tx.execute("INSERT INTO paid (amount) VALUES (?1)", &[&one])
+        })
+        .await?;
         let parts = cx.map("parts", [1, 2, 3], Call::<Part>::new).parallel(2).await?;
         cx.sleep(3 * DAY).await?;
         let told = cx.wait(GO).ask("go on?").await?;
@@ -83,7 +85,10 @@ fn days_pass_and_people_answer() {
     assert_eq!(outcome.tables["paid"], ["2"]);
     assert_eq!(outcome.events["task.succeeded"], 5);
     let order = &outcome.tasks["order(test-1)"];
-    assert_eq!((order.state, order.output.as_deref()), (TaskState::Succeeded, Some("84")));
+    assert_eq!(
+        (order.state, order.output.as_deref()),
+        (TaskState::Succeeded, Some("84"))
+    );
     assert_eq!(order.remembered["step:one#1"].value.as_deref(), Some("2"));
     assert_eq!(outcome.tasks.len(), 5, "{outcome}");
 }
@@ -190,12 +195,16 @@ fn whenever_it_crashes_the_same_comes_of_it() {
 #[test]
 fn an_effect_beside_the_record_is_found() {
     let pay = |hive: Builder| {
-        hive.migrations(&PAID).agent(agent_fn("pay", async |cx: Context, _: ()| {
-            let db = cx.run.db.clone();
-            // Not a transaction: the row is there before the step is on record.
-            let pay = async || db.write(|tx| tx.execute("INSERT INTO paid (amount) VALUES (1)", &[])).await;
-            cx.step("pay", pay).await
-        }))
+        hive.migrations(&PAID)
+            .agent(agent_fn("pay", async |cx: Context, _: ()| {
+                let db = cx.run.db.clone();
+                // Not a transaction: the row is there before the step is on record.
+                let pay = async || {
+                    db.write(|tx| tx.execute("INSERT INTO paid (amount) VALUES (1)", &[]))
+                        .await
+                };
+                cx.step("pay", pay).await
+            }))
     };
     let failed = crash_everywhere(pay, |hive| async move {
         hive.submit_named("pay", &()).idempotency_key("p").await?.result().await
@@ -213,7 +222,13 @@ fn a_result_that_depends_on_the_crash_is_found() {
             Ok::<_, Failure>(cx.attempt())
         }))
     };
-    let play = |hive: crate::Hive| async move { hive.submit_named("count", &()).idempotency_key("c").await?.result().await };
+    let play = |hive: crate::Hive| async move {
+        hive.submit_named("count", &())
+            .idempotency_key("c")
+            .await?
+            .result()
+            .await
+    };
     let said = crash_everywhere(count, play).unwrap_err().to_string();
     assert!(said.contains("without a crash the play returned 1"), "{said}");
 }
@@ -226,10 +241,17 @@ fn a_play_that_fails_is_told_of() {
         }))
     };
     let said = crash_everywhere(fails, |hive| async move {
-        hive.submit_named("fails", &()).idempotency_key("f").await?.result().await
+        hive.submit_named("fails", &())
+            .idempotency_key("f")
+            .await?
+            .result()
+            .await
     });
     let said = said.unwrap_err().to_string();
-    assert!(said.starts_with("seed 1: the play failed: error[agent-failed]: no"), "{said}");
+    assert!(
+        said.starts_with("seed 1: the play failed: error[agent-failed]: no"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -258,21 +280,25 @@ fn a_step_that_was_on_record_must_not_run_again() {
 #[test]
 fn ids_in_rows_and_outputs_are_the_tasks_names() {
     let setup = |hive: Builder| {
-        hive.migrations(&NAMED).agent(agent_fn("name", async |cx: Context, _: ()| {
-            let id = cx.task_id();
-            let insert = move |tx: &mut hive_core::db::Tx<'_>| {
-                let text = format!("of {id}, not task_x");
-                tx.execute("INSERT INTO named (id, text) VALUES (?1, ?2)", &[&id, &text])
-            };
-            cx.transaction("name", insert).await?;
-            Ok::<_, Failure>(id.to_string())
-        }))
+        hive.migrations(&NAMED)
+            .agent(agent_fn("name", async |cx: Context, _: ()| {
+                let id = cx.task_id();
+                let insert = move |tx: &mut hive_core::db::Tx<'_>| {
+                    let text = format!("of {id}, not task_x");
+                    tx.execute("INSERT INTO named (id, text) VALUES (?1, ?2)", &[&id, &text])
+                };
+                cx.transaction("name", insert).await?;
+                Ok::<_, Failure>(id.to_string())
+            }))
     };
     let mut hive = TestHive::new(1, setup);
     hive.run_named("name", ()).unwrap();
     let outcome = hive.outcome().unwrap();
     assert_eq!(outcome.tables["named"], ["name(test-1) 'of name(test-1), not task_x'"]);
-    assert_eq!(outcome.tasks["name(test-1)"].output.as_deref(), Some("\"name(test-1)\""));
+    assert_eq!(
+        outcome.tasks["name(test-1)"].output.as_deref(),
+        Some("\"name(test-1)\"")
+    );
 }
 
 static NAMED: Migrations = Migrations {

@@ -39,7 +39,7 @@ impl Agent for Poll {
             Ok::<_, Failure>(minute)
         });
         let minute = minute.await?;
-        if minute % 7 == 0 && cx.attempt() == 1 {
+        if minute.is_multiple_of(7) && cx.attempt() == 1 {
             return Err(Failure::retryable("not yet"));
         }
         Ok(minute)
@@ -74,7 +74,11 @@ impl Agent for Report {
         let parts = cx.map("parts", 0..parts, Call::<Part>::new).parallel(3).await?;
         let sold: u64 = cx
             .transaction("sum", |tx| {
-                tx.query_one("SELECT coalesce(CAST(sum(amount) AS INTEGER), 0) FROM sale", &[], |row| row.get(0))
+                tx.query_one(
+                    "SELECT coalesce(CAST(sum(amount) AS INTEGER), 0) FROM sale",
+                    &[],
+                    |row| row.get(0),
+                )
             })
             .await?;
         Ok(parts.into_iter().sum::<u64>() + sold)
@@ -92,7 +96,7 @@ impl Agent for Sale {
     async fn run(&self, cx: &Context, number: u64) -> Result<bool, Failure> {
         cx.sleep(HOUR * u32::try_from(number % 48).unwrap_or(1)).await?;
         let limit = HOUR * u32::try_from(1 + number % 20).unwrap_or(1);
-        let approved = if number % 3 == 0 {
+        let approved = if number.is_multiple_of(3) {
             // Nobody answers to these.
             let other = cx.scope("nobody");
             tokio::select! {
@@ -105,7 +109,10 @@ impl Agent for Sale {
         };
         if approved {
             cx.transaction("sell", move |tx| {
-                tx.execute("INSERT INTO sale (number, amount) VALUES (?1, ?2)", &[&number, &(number % 100)])
+                tx.execute(
+                    "INSERT INTO sale (number, amount) VALUES (?1, ?2)",
+                    &[&number, &(number % 100)],
+                )
             })
             .await?;
             cx.call("deliver", Call::<Part>::new(number)).await?;
@@ -115,13 +122,24 @@ impl Agent for Sale {
 }
 
 fn setup(hive: Builder) -> Builder {
-    hive.agent(Poll).agent(Part).agent(Report).agent(Sale).migrations(&SALES).concurrency(8)
+    hive.agent(Poll)
+        .agent(Part)
+        .agent(Report)
+        .agent(Sale)
+        .migrations(&SALES)
+        .concurrency(8)
 }
 
 async fn plan(hive: Hive) -> Result<()> {
-    hive.schedule("poll", Schedule::every(Duration::from_secs(30 * 60))).submit::<Poll>("inbox".to_owned()).await?;
-    hive.schedule("report", Schedule::cron("30 7 * * *")?).submit::<Report>(6).await?;
-    hive.schedule("week", Schedule::cron("0 0 * * MON")?).submit::<Report>(12).await?;
+    hive.schedule("poll", Schedule::every(Duration::from_secs(30 * 60)))
+        .submit::<Poll>("inbox".to_owned())
+        .await?;
+    hive.schedule("report", Schedule::cron("30 7 * * *")?)
+        .submit::<Report>(6)
+        .await?;
+    hive.schedule("week", Schedule::cron("0 0 * * MON")?)
+        .submit::<Report>(12)
+        .await?;
     Ok(())
 }
 
@@ -133,7 +151,7 @@ fn month(seed: u64, days: u64) -> TestHive {
     for _ in 0..days * 6 {
         for _ in 0..rng.next_u64() % 12 {
             number += 1;
-            let urgent = rng.next_u64() % 4 == 0;
+            let urgent = rng.next_u64().is_multiple_of(4);
             hive.play(|hive| async move {
                 let sale = hive.submit::<Sale>(number).idempotency_key(number.to_string());
                 let sale = if urgent { sale.priority(Priority::High) } else { sale };
@@ -141,8 +159,12 @@ fn month(seed: u64, days: u64) -> TestHive {
             })
             .unwrap();
         }
-        if rng.next_u64() % 4 == 0 {
-            let side = if rng.next_u64() % 2 == 0 { Cut::Before } else { Cut::After };
+        if rng.next_u64().is_multiple_of(4) {
+            let side = if rng.next_u64().is_multiple_of(2) {
+                Cut::Before
+            } else {
+                Cut::After
+            };
             hive.crash_at(hive.commits() + 1 + rng.next_u64() % 60, side);
         }
         hive.advance(4 * HOUR);
@@ -166,7 +188,10 @@ fn a_month_is_the_same_from_one_seed() {
     assert!(first.processes() > 20, "{} processes", first.processes());
     // No tick was lost or came twice, whatever died meanwhile: the last report is of the 33rd day.
     assert_eq!(count("poll"), (DAYS + 3) * 24 * 2);
-    assert_eq!(outcome.tasks.values().filter(|task| task.agent == "report").count() as u64, DAYS + 3 + 5);
+    assert_eq!(
+        outcome.tasks.values().filter(|task| task.agent == "report").count() as u64,
+        DAYS + 3 + 5
+    );
     for (path, task) in &outcome.tasks {
         let ended = match task.agent.as_str() {
             // Nobody answered in time.
@@ -176,7 +201,10 @@ fn a_month_is_the_same_from_one_seed() {
         };
         assert!(ended, "{path} is {:?}", task.state);
     }
-    let sold = outcome.tasks.values().filter(|task| task.agent == "sale" && task.output.as_deref() == Some("true"));
+    let sold = outcome
+        .tasks
+        .values()
+        .filter(|task| task.agent == "sale" && task.output.as_deref() == Some("true"));
     assert_eq!(sold.count(), outcome.tables["sale"].len());
     let mut again = month(11, DAYS);
     let (one, two) = (first.dump().unwrap(), again.dump().unwrap());

@@ -220,7 +220,11 @@ async fn perform(cx: &Context, book: &dyn Book, path: &str, op: &Op) -> Result<u
             let (left_cx, right_cx) = (cx.scope(&l), cx.scope(&r));
             let (left, right) = (sequence(&left_cx, book, &l, left), sequence(&right_cx, book, &r, right));
             // Which is asked first is up to the program, so that a simulation repeats itself.
-            let (one, other) = if digest(path, 9) % 2 == 0 { (left, right) } else { (right, left) };
+            let (one, other) = if digest(path, 9).is_multiple_of(2) {
+                (left, right)
+            } else {
+                (right, left)
+            };
             tokio::select! {
                 biased;
                 won = one => won?,

@@ -76,12 +76,12 @@ fn programs_come_to_the_same_end_wherever_they_crash() {
     let seed = std::env::var("HIVE_SEED").map_or(1, |text| text.parse().unwrap());
     println!("HIVE_SEED={seed}");
     let (mut crashes, mut again) = (0, 0);
-    for (number, program) in program::sample(seed, 30).iter().enumerate() {
-        let report = crash(seed + number as u64, program, 10);
+    for (number, program) in program::sample(seed, 10).iter().enumerate() {
+        let report = crash(seed + number as u64, program, 5);
         crashes += report.crashes;
         again += report.executions.values().filter(|times| **times > 1).count();
     }
     println!("{crashes} crashes");
-    assert!(crashes > 500, "{crashes} crashes");
-    assert!(again > 10, "{again} steps were ever cut off");
+    assert!(crashes > 300, "{crashes} crashes");
+    assert!(again > 5, "{again} steps were ever cut off");
 }

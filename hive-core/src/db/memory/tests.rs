@@ -48,7 +48,9 @@ async fn a_process_dies_on_either_side_of_its_commit() {
         memory.cut(2, side);
         note(&db, "one").await.unwrap();
         // What changes nothing is no commit, and what fails none either.
-        db.write(|tx| tx.execute("DELETE FROM note WHERE text = 'none'", &[])).await.unwrap();
+        db.write(|tx| tx.execute("DELETE FROM note WHERE text = 'none'", &[]))
+            .await
+            .unwrap();
         assert_eq!(note(&db, "one").await.unwrap_err().kind(), ErrorKind::Conflict);
         assert!(dies(&memory, note(&db, "two")).await);
         // Nothing that is left of it gets through.
@@ -102,7 +104,11 @@ async fn one_process_has_it_at_a_time_and_closing_is_no_death() {
     assert_eq!(notes(&next).await, ["one"]);
     assert_eq!(note(&db, "two").await.unwrap_err().kind(), ErrorKind::ShuttingDown);
     drop(next);
-    assert_eq!(notes(&open(&memory).await).await, ["one"], "the last handle closes it, too");
+    assert_eq!(
+        notes(&open(&memory).await).await,
+        ["one"],
+        "the last handle closes it, too"
+    );
 }
 
 #[tokio::test]
