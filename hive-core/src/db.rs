@@ -77,6 +77,8 @@ mod batch;
 mod file;
 #[cfg(feature = "postgres")]
 mod server;
+#[cfg(feature = "test-util")]
+mod memory;
 mod backup;
 mod health;
 
@@ -90,6 +92,8 @@ use hive_errors::{Error, ErrorKind, Result};
 
 pub use self::health::{Concern, Finding};
 use self::house::House;
+#[cfg(feature = "test-util")]
+pub use self::memory::{Cut, Memory};
 pub use self::migrate::{Applied, Migration, Migrations, Pending};
 use self::options::Place;
 pub use self::options::{Options, Stats, Write};
@@ -119,6 +123,8 @@ enum Engine {
     File(file::File),
     #[cfg(feature = "postgres")]
     Server(server::Server),
+    #[cfg(feature = "test-util")]
+    Memory(memory::Opened),
 }
 
 impl Db {
@@ -156,6 +162,11 @@ impl Db {
                 let server = server::Server::open(&address.0, &sets, &house, options.connections, times).await?;
                 let place = server.place().to_owned();
                 (Engine::Server(server), place)
+            }
+            #[cfg(feature = "test-util")]
+            Place::Memory(memory) => {
+                let opened = memory::Opened::open(&memory, &sets, &house)?;
+                (Engine::Memory(opened), "memory".to_owned())
             }
         };
         let inner = Inner {
@@ -211,6 +222,8 @@ impl Db {
             Engine::File(file) => file.write(asked, work).await,
             #[cfg(feature = "postgres")]
             Engine::Server(server) => server.write(asked, work).await,
+            #[cfg(feature = "test-util")]
+            Engine::Memory(memory) => memory.write(asked, false, work).await,
         }
     }
 
@@ -265,6 +278,11 @@ impl Db {
             Engine::File(file) => file.append(set, rows).await,
             #[cfg(feature = "postgres")]
             Engine::Server(server) => server.append(set, rows).await,
+            #[cfg(feature = "test-util")]
+            Engine::Memory(memory) => {
+                let insert = move |tx: &mut Tx<'_>| tx.insert_checked(set, &rows).map(|inserted| inserted.keys);
+                memory.write(Write::durable(), false, insert).await
+            }
         }
     }
 
@@ -286,6 +304,8 @@ impl Db {
             Engine::File(file) => file.read(work).await,
             #[cfg(feature = "postgres")]
             Engine::Server(server) => server.read(work).await,
+            #[cfg(feature = "test-util")]
+            Engine::Memory(memory) => memory.read(work).await,
         }
     }
 
@@ -338,6 +358,8 @@ impl Db {
             Engine::File(file) => file.change_schema(work).await,
             #[cfg(feature = "postgres")]
             Engine::Server(server) => server.change_schema(work).await,
+            #[cfg(feature = "test-util")]
+            Engine::Memory(memory) => memory.write(Write::durable(), true, work).await,
         }
     }
 
@@ -353,6 +375,8 @@ impl Db {
             Engine::File(_) => Dialect::Sqlite,
             #[cfg(feature = "postgres")]
             Engine::Server(_) => Dialect::Postgres,
+            #[cfg(feature = "test-util")]
+            Engine::Memory(_) => Dialect::Sqlite,
         }
     }
 
@@ -362,6 +386,8 @@ impl Db {
             Engine::File(file) => file.stats(),
             #[cfg(feature = "postgres")]
             Engine::Server(server) => server.stats(),
+            #[cfg(feature = "test-util")]
+            Engine::Memory(memory) => memory.stats(),
         }
     }
 
@@ -384,6 +410,11 @@ impl Db {
             Engine::File(file) => file.close().await,
             #[cfg(feature = "postgres")]
             Engine::Server(server) => server.close().await,
+            #[cfg(feature = "test-util")]
+            Engine::Memory(memory) => {
+                memory.close();
+                Ok(())
+            }
         }
     }
 }

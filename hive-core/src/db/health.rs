@@ -83,6 +83,8 @@ impl Db {
             }
             #[cfg(feature = "postgres")]
             Engine::Server(_) => found.extend(server::check(self).await?),
+            #[cfg(feature = "test-util")]
+            Engine::Memory(memory) => found.extend(memory.inspect(check_file)?),
         }
         Ok(found)
     }

@@ -68,6 +68,8 @@ impl Db {
             Engine::File(file) => file.waiting(),
             #[cfg(feature = "postgres")]
             Engine::Server(server) => server.waiting(),
+            #[cfg(feature = "test-util")]
+            Engine::Memory(_) => 0,
         }
     }
 }

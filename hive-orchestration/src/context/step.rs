@@ -21,6 +21,7 @@ use crate::budget::meter::metered;
 use crate::call::{Call, Child};
 use crate::journal::{self, Entry, Kind, Record, Standing};
 use crate::limits;
+use crate::queue::StepNews;
 
 /// What a step does to the world outside the hive's database.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -217,6 +218,11 @@ where
         working: &mut Option<Working<'a>>,
     ) -> Result<(T, Option<Held>), Unsuccessful> {
         let (cx, queue) = (self.cx, &self.cx.run.queue);
+        let news = if kind == Kind::Once {
+            StepNews::BeginsOnce
+        } else {
+            StepNews::Begins
+        };
         let (mut failures, mut begun) = (0, false);
         loop {
             // Before it is on record as begun: it may have to wait.
@@ -225,6 +231,7 @@ where
                 cx.begin_once(key).await?;
                 begun = true;
             }
+            queue.tell_step(cx.task_id(), key, news);
             let (time_left, meter) = held.as_ref().map(|held| (held.time_left, held.meter.clone())).unzip();
             let time_left = time_left.flatten();
             let limit = self.timeout.into_iter().chain(time_left).min();
@@ -290,10 +297,13 @@ impl From<Failure> for Unsuccessful {
 impl Context {
     /// Writes an outcome to the journal, with what the try used; it is on disk when this returns.
     async fn remember(&self, record: Record, held: Option<Held>) -> Result<(), Failure> {
+        let key = record.key.clone();
         match held {
-            Some(held) => self.settle_with(record, &held).await,
-            None => Ok(self.run.remember(record).await?),
+            Some(held) => self.settle_with(record, &held).await?,
+            None => self.run.remember(record).await?,
         }
+        self.run.queue.tell_step(self.task_id(), &key, StepNews::Remembered);
+        Ok(())
     }
 
     async fn begin_once(&self, key: &str) -> Result<(), Failure> {
