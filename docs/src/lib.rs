@@ -54,6 +54,9 @@ pub mod capacity {}
 #[doc = include_str!("../guides/metrics.md")]
 pub mod metrics {}
 
+#[doc = include_str!("../guides/testing-agents.md")]
+pub mod testing_agents {}
+
 #[doc = include_str!("../guides/storage.md")]
 pub mod storage {}
 

@@ -78,6 +78,8 @@ mod file;
 #[cfg(feature = "postgres")]
 mod server;
 mod look;
+#[cfg(feature = "test-util")]
+mod memory;
 mod backup;
 mod health;
 
@@ -91,6 +93,8 @@ use hive_errors::{Error, ErrorKind, Result};
 
 pub use self::health::{Concern, Finding};
 use self::house::House;
+#[cfg(feature = "test-util")]
+pub use self::memory::{Cut, Memory};
 pub use self::migrate::{Applied, Migration, Migrations, Pending};
 use self::options::Place;
 pub use self::options::{Options, Stats, Write};
@@ -121,6 +125,8 @@ enum Engine {
     Look(look::Look),
     #[cfg(feature = "postgres")]
     Server(server::Server),
+    #[cfg(feature = "test-util")]
+    Memory(memory::Opened),
 }
 
 impl Db {
@@ -158,6 +164,11 @@ impl Db {
                 let server = server::Server::open(&address.0, &sets, &house, options.connections, times).await?;
                 let place = server.place().to_owned();
                 (Engine::Server(server), place)
+            }
+            #[cfg(feature = "test-util")]
+            Place::Memory(memory) => {
+                let opened = memory::Opened::open(&memory, &sets, &house)?;
+                (Engine::Memory(opened), "memory".to_owned())
             }
         };
         let inner = Inner {
@@ -214,6 +225,8 @@ impl Db {
             Engine::Look(look) => Err(look.refused()),
             #[cfg(feature = "postgres")]
             Engine::Server(server) => server.write(asked, work).await,
+            #[cfg(feature = "test-util")]
+            Engine::Memory(memory) => memory.write(asked, false, work).await,
         }
     }
 
@@ -269,6 +282,11 @@ impl Db {
             Engine::Look(look) => Err(look.refused()),
             #[cfg(feature = "postgres")]
             Engine::Server(server) => server.append(set, rows).await,
+            #[cfg(feature = "test-util")]
+            Engine::Memory(memory) => {
+                let insert = move |tx: &mut Tx<'_>| tx.insert_checked(set, &rows).map(|inserted| inserted.keys);
+                memory.write(Write::durable(), false, insert).await
+            }
         }
     }
 
@@ -291,6 +309,8 @@ impl Db {
             Engine::Look(look) => look.read(work).await,
             #[cfg(feature = "postgres")]
             Engine::Server(server) => server.read(work).await,
+            #[cfg(feature = "test-util")]
+            Engine::Memory(memory) => memory.read(work).await,
         }
     }
 
@@ -344,6 +364,8 @@ impl Db {
             Engine::Look(look) => Err(look.refused()),
             #[cfg(feature = "postgres")]
             Engine::Server(server) => server.change_schema(work).await,
+            #[cfg(feature = "test-util")]
+            Engine::Memory(memory) => memory.write(Write::durable(), true, work).await,
         }
     }
 
@@ -359,6 +381,8 @@ impl Db {
             Engine::File(_) | Engine::Look(_) => Dialect::Sqlite,
             #[cfg(feature = "postgres")]
             Engine::Server(_) => Dialect::Postgres,
+            #[cfg(feature = "test-util")]
+            Engine::Memory(_) => Dialect::Sqlite,
         }
     }
 
@@ -369,6 +393,8 @@ impl Db {
             Engine::Look(_) => Stats::default(),
             #[cfg(feature = "postgres")]
             Engine::Server(server) => server.stats(),
+            #[cfg(feature = "test-util")]
+            Engine::Memory(memory) => memory.stats(),
         }
     }
 
@@ -395,6 +421,11 @@ impl Db {
             }
             #[cfg(feature = "postgres")]
             Engine::Server(server) => server.close().await,
+            #[cfg(feature = "test-util")]
+            Engine::Memory(memory) => {
+                memory.close();
+                Ok(())
+            }
         }
     }
 }

@@ -248,6 +248,7 @@ impl<T: DeserializeOwned> TaskHandle<T> {
                 return self.outcome(&end);
             }
             tokio::select! {
+                biased;
                 _ = changes.wait_for(|news| news.ended) => {}
                 () = self.shop.closed.cancelled() => return Err(closed(self.id)),
             }
@@ -334,6 +335,7 @@ impl Watch {
         }
         if self.last.is_some() {
             tokio::select! {
+                biased;
                 _ = self.changes.changed() => {}
                 () = self.shop.closed.cancelled() => return Err(closed(self.id)),
             }

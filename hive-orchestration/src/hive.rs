@@ -5,6 +5,8 @@ mod memory;
 mod no_model;
 mod route;
 mod schedules;
+#[cfg(feature = "test-util")]
+mod simulated;
 mod slots;
 mod submit;
 mod travel;
@@ -37,7 +39,8 @@ use crate::context::Threads;
 use crate::flow::{Limit, Limited, Subject};
 use crate::handle::TaskHandle;
 use crate::limits;
-use crate::queue::{self, Queue, admin, event, flow, pause, people, read, recover};
+use crate::pace::Pace;
+use crate::queue::{self, OnStep, Queue, admin, event, flow, pause, people, read, recover};
 use crate::registry::{self, Listing, Meters, Presence, Registry, Statistics};
 use crate::router::{Directory, Request, Router, Strategy};
 use crate::settings::Settings;
@@ -63,6 +66,8 @@ pub struct Builder {
     drain: Duration,
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
+    pace: Pace,
+    on_step: Option<OnStep>,
 }
 
 impl Builder {
@@ -172,6 +177,7 @@ impl Builder {
         bus.keep_behind(event::looked_through)?;
         let mut queue = Queue::new(bus, self.clock, self.rng, ids, Arc::default());
         queue.telemetry = Telemetry::new(registry.names());
+        (queue.pace, queue.on_step) = (self.pace, self.on_step);
         let meters = Meters::new(Arc::clone(&queue.clock), registry.names());
         let offers = registry.declarations().cloned().collect();
         let presence = Arc::new(Presence::new(
@@ -270,6 +276,8 @@ impl Hive {
             drain: limits::DRAIN,
             clock: Arc::new(SystemClock),
             rng: Arc::new(SystemRng),
+            pace: Pace::default(),
+            on_step: None,
         }
     }
 

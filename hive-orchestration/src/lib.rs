@@ -60,6 +60,7 @@
 //! - `process`: `process`, agents that are programs in any language, and `autoscale::WorkerProcesses` (on Unix).
 //! - `postgres`: [`Hive::on`] a PostgreSQL server, with several processes.
 //! - `claude`: the Claude command line as a model, `core::model::claude`.
+//! - `test-util`: [`testing`], whole hives under virtual time, and crashes at every commit.
 //! - `tzdata`: a time zone database of its own, for [schedules](schedule) on machines that have none.
 //!
 //! # Modules
@@ -85,6 +86,7 @@ pub mod flow;
 mod lease;
 mod event;
 mod wake;
+mod pace;
 mod patience;
 pub mod drift;
 mod journal;
@@ -110,6 +112,8 @@ pub mod stream;
 mod handle;
 pub mod settings;
 mod hive;
+#[cfg(feature = "test-util")]
+pub mod testing;
 
 #[doc(no_inline)]
 pub use hive_bus as bus;

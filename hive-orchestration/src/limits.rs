@@ -192,6 +192,10 @@ pub const SUBMIT_GATHERED: usize = 512;
 /// Steps' outputs, or KiB of them, that go into one transaction.
 pub const RECORD_GATHERED: usize = 512;
 
+/// Virtual time that a test gives whatever it waits for, unless it says otherwise: longer than people are waited for, and over in
+/// a second or two when nothing comes of it.
+pub const TEST_PATIENCE: Duration = Duration::from_secs(100 * 24 * 60 * 60);
+
 /// How long a process waits, for each task that is watched in it, before it looks what others did to those: two milliseconds for a
 /// hundred.
 pub const WATCH_PAUSE: Duration = Duration::from_micros(20);

@@ -49,6 +49,7 @@ use hive_errors::{Error, ErrorKind, Result};
 use crate::journal;
 use crate::lease::{Lease, guard};
 use crate::limits;
+use crate::pace::Pace;
 use crate::task::Progress;
 use crate::telemetry::Telemetry;
 use crate::wake::{Flow, Wakeups};
@@ -78,10 +79,27 @@ pub(crate) struct Queue {
     pub(crate) telemetry: Arc<Telemetry>,
     /// What is submitted, and what steps remember, at the same time goes into one transaction.
     pub(crate) gathers: Arc<Gathers>,
+    pub(crate) pace: Pace,
+    /// Told of what becomes of each step, in a simulation.
+    pub(crate) on_step: Option<OnStep>,
     /// Replaced when others have taken this process for dead.
     epoch: Arc<AtomicU64>,
     /// Whether a run that ends may make room for another, by the limits that were last seen.
     holds: Arc<AtomicBool>,
+}
+
+/// Hears what becomes of steps, which it is given by task and key.
+pub(crate) type OnStep = Arc<dyn Fn(TaskId, &str, StepNews) + Send + Sync>;
+
+/// What becomes of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StepNews {
+    /// Its work begins.
+    Begins,
+    /// So does that of one that must not run twice.
+    BeginsOnce,
+    /// Its outcome is on record, and the run has heard so.
+    Remembered,
 }
 
 /// Where callers meet.
@@ -113,8 +131,17 @@ impl Queue {
                 submissions: Gather::new(limits::GATHER_TURNS, limits::SUBMIT_GATHERED, submit::weight),
                 records: Gather::new(limits::GATHER_TURNS, limits::RECORD_GATHERED, journal::weight),
             }),
+            pace: Pace::default(),
+            on_step: None,
             epoch: Arc::default(),
             holds: Arc::default(),
+        }
+    }
+
+    /// Tells whoever wants to know what becomes of a step.
+    pub(crate) fn tell_step(&self, task: TaskId, key: &str, news: StepNews) {
+        if let Some(told) = &self.on_step {
+            told(task, key, news);
         }
     }
 

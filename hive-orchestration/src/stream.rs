@@ -192,6 +192,7 @@ impl Reader {
                 return Ok(None);
             }
             tokio::select! {
+                biased;
                 _ = self.changes.changed() => {}
                 // Of a task that has ended nobody tells any more; it may be brought back.
                 ended = self.ends.changed() => if ended.is_err() {

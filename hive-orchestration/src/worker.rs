@@ -84,7 +84,11 @@ pub(crate) async fn serve(shop: Arc<Shop>, scaling: Option<Policy>) -> Result<()
         shop.db.clone(),
         Arc::clone(&shop.presence),
         Arc::clone(&shop.loads),
-        (Arc::clone(&shop.queue.clock), Arc::clone(&shop.queue.rng)),
+        (
+            Arc::clone(&shop.queue.clock),
+            Arc::clone(&shop.queue.rng),
+            shop.queue.pace,
+        ),
         shop.draining.clone(),
         ending.clone(),
     ));
@@ -100,6 +104,7 @@ pub(crate) async fn serve(shop: Arc<Shop>, scaling: Option<Policy>) -> Result<()
         router: &*shop.router,
     };
     tokio::select! {
+        biased;
         () = rounds::Rounds::new(Arc::clone(&shop)).run() => {}
         // It ends early only when the database is closed; the rounds find that out by themselves.
         () = async { router::mind(desk).await; std::future::pending().await } => {}

@@ -45,6 +45,11 @@ impl Db {
                 "a database on a PostgreSQL server is not copied from here",
             )
             .with_hint("use pg_dump for one database or pg_basebackup for the whole server")),
+            #[cfg(feature = "test-util")]
+            Engine::Memory(_) => Err(Error::new(
+                ErrorKind::InvalidInput,
+                "a database in memory is not copied to a file",
+            )),
         }
     }
 }

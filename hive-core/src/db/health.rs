@@ -85,6 +85,8 @@ impl Db {
             Engine::Look(look) => return Err(look.refused()),
             #[cfg(feature = "postgres")]
             Engine::Server(_) => found.extend(server::check(self).await?),
+            #[cfg(feature = "test-util")]
+            Engine::Memory(memory) => found.extend(memory.inspect(check_file)?),
         }
         Ok(found)
     }

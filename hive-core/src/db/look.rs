@@ -90,6 +90,15 @@ impl Db {
                 let place = server.place().to_owned();
                 (Engine::Server(server), place)
             }
+            #[cfg(feature = "test-util")]
+            Place::Memory(_) => {
+                return Err(Error::new(
+                    ErrorKind::InvalidInput,
+                    "a database in memory has one process, and no other looks at it",
+                )
+                .with("field", "options")
+                .with_hint("read it through the handle that its process has"));
+            }
         };
         let inner = Inner {
             engine,

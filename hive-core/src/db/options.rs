@@ -27,6 +27,8 @@ pub(super) enum Place {
     File(PathBuf),
     #[cfg(feature = "postgres")]
     Postgres(Address),
+    #[cfg(feature = "test-util")]
+    Memory(super::memory::Memory),
 }
 
 /// Where a server is and how to be let in, which may hold a password.
@@ -53,6 +55,12 @@ impl Options {
     #[cfg(feature = "postgres")]
     pub fn postgres(address: impl Into<String>) -> Self {
         Self::at(Place::Postgres(Address(address.into())))
+    }
+
+    /// A database in memory, for simulations.
+    #[cfg(feature = "test-util")]
+    pub fn memory(memory: &super::memory::Memory) -> Self {
+        Self::at(Place::Memory(memory.clone()))
     }
 
     fn at(place: Place) -> Self {

@@ -165,6 +165,20 @@ pub(super) fn open_reader(path: &Path) -> Result<Reading> {
     Ok(Reading { conn, guard })
 }
 
+/// Opens a database that is in memory and goes with its only connection.
+#[cfg(feature = "test-util")]
+pub(super) fn open_memory() -> Result<Reading> {
+    let opened = |e| error(e, "the database could not be opened");
+    let mut conn = Connection::open_in_memory().map_err(opened)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)
+        .map_err(opened)?;
+    settle_plans(&conn, Path::new(":memory:"))?;
+    foreign_keys(&conn, true)?;
+    conn.set_prepared_statement_cache_capacity(limits::DB_STATEMENTS);
+    let guard = Guard::install(&mut conn)?;
+    Ok(Reading { conn, guard })
+}
+
 /// A plan goes by the statement and not by the values that are bound. Else a statement that a partial index might serve is planned
 /// anew with each value, which takes longer than the statement itself.
 fn settle_plans(conn: &Connection, path: &Path) -> Result<()> {

@@ -70,6 +70,8 @@ impl Db {
             Engine::Look(_) => 0,
             #[cfg(feature = "postgres")]
             Engine::Server(server) => server.waiting(),
+            #[cfg(feature = "test-util")]
+            Engine::Memory(_) => 0,
         }
     }
 }

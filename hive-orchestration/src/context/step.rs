@@ -20,6 +20,7 @@ use crate::budget::meter::metered;
 use crate::drift::Drift;
 use crate::journal::{self, Entry, Kind, Mark, Record, Standing};
 use crate::limits;
+use crate::queue::StepNews;
 use crate::queue::undo::Undo;
 
 /// What a step does to the world outside the hive's database.
@@ -232,6 +233,11 @@ where
         working: &mut Option<Working<'a>>,
     ) -> Result<(T, Option<Held>), Unsuccessful> {
         let (cx, queue) = (self.cx, &self.cx.run.queue);
+        let news = if kind == Kind::Once {
+            StepNews::BeginsOnce
+        } else {
+            StepNews::Begins
+        };
         let (mut failures, mut begun) = (0, false);
         loop {
             // Before it is on record as begun: it may have to wait.
@@ -240,6 +246,7 @@ where
                 cx.begin_once(key).await?;
                 begun = true;
             }
+            queue.tell_step(cx.task_id(), key, news);
             let (time_left, meter) = held.as_ref().map(|held| (held.time_left, held.meter.clone())).unzip();
             let time_left = time_left.flatten();
             let limit = self.timeout.into_iter().chain(time_left).min();
@@ -305,17 +312,18 @@ impl From<Failure> for Unsuccessful {
 impl Context {
     /// Writes an outcome to the journal, with what the try used; it is on disk when this returns.
     async fn remember(&self, record: Record, held: Option<Held>, version: u32) -> Result<(), Failure> {
-        let note = self.run.journal().take_note(&record.key);
+        let (key, note) = (record.key.clone(), self.run.journal().take_note(&record.key));
         match held {
-            Some(held) => self.settle_with(record, &held, version, note).await,
-            None if version == 0 && note.is_none() => Ok(self.run.remember(record).await?),
+            Some(held) => self.settle_with(record, &held, version, note).await?,
+            None if version == 0 && note.is_none() => self.run.remember(record).await?,
             None => {
                 self.run
                     .tell(move |tx| journal::record_marked(tx, &record, version, note.as_deref()))
                     .await?;
-                Ok(())
             }
         }
+        self.run.queue.tell_step(self.task_id(), &key, StepNews::Remembered);
+        Ok(())
     }
 
     async fn begin_once(&self, key: &str) -> Result<(), Failure> {

@@ -90,7 +90,8 @@ fn complete_all(tx: &mut Tx<'_>, queue: &Queue, ends: &[&Finished], now: Timesta
     let agents = succeeded.map(|end| end.task.agent.as_str());
     queue.telemetry.count(tx, agents, |agent| &agent.succeeded);
     emit::all(tx, queue, events)?;
-    cancel::descendants(tx, queue, accepted.iter().map(|lease| lease.task))?;
+    let ended = ends.iter().filter(|end| accepted.contains(&end.lease));
+    cancel::descendants(tx, queue, ended.map(|end| end.lease.task))?;
     for Finished { lease, task, .. } in ends {
         if accepted.contains(lease) {
             tell_caller(tx, queue, task, true)?;

@@ -30,7 +30,7 @@ pub(crate) struct Desk<'a> {
 /// Nothing is lost when the future is dropped. Several processes may do it at once.
 pub(crate) async fn mind(desk: Desk<'_>) {
     loop {
-        desk.queue.clock.sleep(limits::REROUTE_TICK).await;
+        desk.queue.clock.sleep(desk.queue.pace.reroute).await;
         match desk.pass().await {
             Ok(0) => {}
             Ok(moved) => tracing::info!(moved, "tasks whose agents have gone were given to others"),

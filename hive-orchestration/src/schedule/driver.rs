@@ -33,6 +33,7 @@ pub(crate) async fn run(db: Db, queue: Queue, stop: CancellationToken) {
                 wait,
                 failed: Some(error),
             }) => tokio::select! {
+                biased;
                 () = sleep(&db, &queue, &stop, &mut wakes, wait) => {}
                 () = trouble.wait("a schedule is due and cannot be acted upon", &error) => {}
             },
@@ -42,11 +43,13 @@ pub(crate) async fn run(db: Db, queue: Queue, stop: CancellationToken) {
                 tracing::debug!(%error, "several processes act upon schedules");
                 let pause = limits::SCHEDULE_COLLISION.mul_f64(queue.rng.next_u64() as f64 / u64::MAX as f64);
                 tokio::select! {
+                    biased;
                     () = stop.cancelled() => {}
                     () = queue.clock.sleep(pause) => {}
                 }
             }
             Err(error) => tokio::select! {
+                biased;
                 () = stop.cancelled() => {}
                 () = trouble.wait("the schedules could not be read", &error) => {}
             },
@@ -95,6 +98,7 @@ async fn act(db: &Db, queue: &Queue, stop: &CancellationToken) -> Result<Acted> 
 /// Sleeps until something is due, something has changed, or it is time to stop.
 async fn sleep(db: &Db, queue: &Queue, stop: &CancellationToken, wakes: &mut Wakes, wait: Wait) {
     tokio::select! {
+        biased;
         () = stop.cancelled() => {}
         _ = wakes.wait(limits::SCHEDULE_RELOOK) => {}
         () = until(db, queue, wait) => {}

@@ -247,6 +247,7 @@ impl Driver<'_> {
         if self.place.is_none() {
             // Waits in line with every other run. A run that must stop need not get there.
             self.place = tokio::select! {
+                biased;
                 place = self.shop.places.acquire(&self.cx.run.claimed.task.agent) => Some(place),
                 () = self.cx.run.stop.cancelled() => None,
             };

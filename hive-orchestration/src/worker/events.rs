@@ -29,6 +29,7 @@ use crate::queue::event::{self, Hit};
 /// Goes on until `ending`.
 pub(super) async fn mind(shop: Arc<Shop>, ending: CancellationToken) {
     tokio::select! {
+        biased;
         () = ending.cancelled() => {}
         () = Watch::new(&shop).run() => ending.cancelled().await,
     }
@@ -127,6 +128,7 @@ impl<'a> Watch<'a> {
             clock.sleep(self.look_at.saturating_sub(clock.monotonic())).await;
         };
         tokio::select! {
+            biased;
             () = self.shop.queue.flow.awaited() => {}
             () = look => {}
         }
@@ -189,7 +191,7 @@ impl<'a> Watch<'a> {
         }
         self.horizon = self.horizon.max(now - limits::EVENT_LATE);
         self.taken.retain(|_, at| *at > self.horizon);
-        self.look_at = clock.monotonic() + limits::EVENT_LOOK;
+        self.look_at = clock.monotonic() + self.shop.queue.pace.events;
         Ok(())
     }
 

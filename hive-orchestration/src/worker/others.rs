@@ -26,6 +26,7 @@ pub(super) async fn mind(shop: Arc<Shop>, ending: CancellationToken) {
         }
     };
     tokio::select! {
+        biased;
         () = watch => ending.cancelled().await,
         () = ending.cancelled() => {}
     }

@@ -31,6 +31,7 @@ async fn replies(shop: &Shop, ending: &CancellationToken) {
     let mut trouble = patience(shop);
     while !ending.is_cancelled() {
         let heard = tokio::select! {
+            biased;
             () = ending.cancelled() => return,
             heard = listen(shop, &mut trouble) => heard,
         };
@@ -38,6 +39,7 @@ async fn replies(shop: &Shop, ending: &CancellationToken) {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::ShuttingDown => return,
             Err(error) => tokio::select! {
+                biased;
                 () = ending.cancelled() => return,
                 () = trouble.wait("replies could not be listened for", &error) => {}
             },
@@ -119,6 +121,7 @@ async fn inboxes(shop: &Arc<Shop>, ending: &CancellationToken) {
             }
         }
         let looked = tokio::select! {
+            biased;
             () = ending.cancelled() => break,
             looked = look(shop, ending, &mut open, &mut carriers, &mut declared) => looked,
         };
@@ -126,13 +129,15 @@ async fn inboxes(shop: &Arc<Shop>, ending: &CancellationToken) {
             Ok(()) => {
                 trouble = patience(shop);
                 tokio::select! {
+                    biased;
                     () = ending.cancelled() => {}
-                    _ = wakes.wait(limits::INBOX_TICK) => {}
-                    () = shop.queue.clock.sleep(limits::INBOX_TICK) => {}
+                    _ = wakes.wait(shop.queue.pace.inboxes) => {}
+                    () = shop.queue.clock.sleep(shop.queue.pace.inboxes) => {}
                 }
             }
             Err(error) if error.kind() == ErrorKind::ShuttingDown => break,
             Err(error) => tokio::select! {
+                biased;
                 () = ending.cancelled() => {}
                 () = trouble.wait("the inboxes could not be looked after", &error) => {}
             },
@@ -235,6 +240,7 @@ async fn empty(shop: Arc<Shop>, mailbox: Mailbox, stop: CancellationToken) -> St
     let agent = mailbox.agent().to_owned();
     loop {
         let letter = tokio::select! {
+            biased;
             () = stop.cancelled() => return agent,
             letter = mailbox.next() => letter,
         };

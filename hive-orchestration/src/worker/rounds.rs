@@ -73,6 +73,7 @@ impl Rounds {
                 }
                 Err(error) if error.kind() == ErrorKind::ShuttingDown => shop.draining.cancelled().await,
                 Err(error) => tokio::select! {
+                    biased;
                     () = shop.draining.cancelled() => {}
                     () = trouble.wait("the queue could not be read or written", &error) => {}
                 },
@@ -85,11 +86,13 @@ impl Rounds {
     async fn rest(&mut self, then: Duration) {
         let shop = Arc::clone(&self.shop);
         let wait = then.saturating_sub(shop.queue.clock.monotonic());
+        // In a fixed order, so that a simulation repeats itself. Whichever it is, the next round deals with the others.
         tokio::select! {
+            biased;
             () = shop.draining.cancelled() => {}
             () = shop.queue.wakeups.dispatched() => {}
             Some(ended) = self.runs.join_next_with_id() => self.take(ended),
-            () = shop.queue.clock.sleep(wait.min(limits::DISPATCH_TICK)) => {}
+            () = shop.queue.clock.sleep(wait.min(shop.queue.pace.dispatch)) => {}
         }
     }
 
@@ -144,7 +147,7 @@ impl Rounds {
             shop.places.note_short(claiming);
             // Nothing can begin. Timers fall due all the same: a run may wait for one beside its work, to cut it short.
             let due = shop.db.read(|db| Ok((claim::next_due(db)?, db.now()?))).await?;
-            let wait = due.0.map_or(limits::DISPATCH_TICK, |at| at.since(due.1));
+            let wait = due.0.map_or(shop.queue.pace.dispatch, |at| at.since(due.1));
             if !wait.is_zero() || !claiming {
                 return Ok(Next::Until(begun + wait));
             }
@@ -174,7 +177,7 @@ impl Rounds {
             Ok(claims) => {
                 shop.places.note_short(claims.more || claimed == free);
                 if !claims.more {
-                    next = Next::Until(begun + claims.due_in.unwrap_or(limits::DISPATCH_TICK));
+                    next = Next::Until(begun + claims.due_in.unwrap_or(shop.queue.pace.dispatch));
                 }
                 self.turns = claims.turns;
                 if claimed > 0 && took >= limits::SILENCE && shop.db.dialect() == Dialect::Postgres {

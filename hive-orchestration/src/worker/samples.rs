@@ -8,7 +8,6 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use super::Shop;
-use crate::limits;
 use crate::queue::depth;
 use crate::telemetry::{Telemetry, float, resources};
 
@@ -19,6 +18,7 @@ pub(super) async fn sample(shop: Arc<Shop>, ending: CancellationToken) {
         before = slots(&shop, before);
         runs(&shop);
         tokio::select! {
+            biased;
             () = ending.cancelled() => {}
             () = look(&shop) => {}
         }
@@ -29,11 +29,14 @@ pub(super) async fn sample(shop: Arc<Shop>, ending: CancellationToken) {
 
 /// Looks at what is elsewhere, and rests.
 async fn look(shop: &Shop) {
+    let Some(every) = shop.queue.pace.sample else {
+        return std::future::pending().await;
+    };
     if let Err(error) = ready(shop).await {
         tracing::debug!(%error, "how much is ready could not be measured");
     }
     process(&shop.queue.telemetry).await;
-    shop.queue.clock.sleep(limits::SAMPLE_EVERY).await;
+    shop.queue.clock.sleep(every).await;
 }
 
 fn runs(shop: &Shop) {

@@ -28,6 +28,8 @@ mod many;
 mod memory;
 mod messages;
 mod metrics;
+#[cfg(feature = "test-util")]
+mod month;
 mod plans;
 #[cfg(all(feature = "process", unix))]
 mod process;
@@ -38,6 +40,8 @@ mod races;
 mod recovery;
 mod schedules;
 mod shutdown;
+#[cfg(feature = "test-util")]
+mod simulated;
 mod slots;
 mod streams;
 mod travel;

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::expire::sweep;
 use super::{Load, Presence};
-use crate::limits;
+use crate::pace::Pace;
 use crate::patience::Patience;
 
 /// What the process says of the load of its agents.
@@ -25,12 +25,13 @@ pub(crate) async fn keep(
     db: Db,
     presence: Arc<Presence>,
     loads: Loads,
-    (clock, rng): (Arc<dyn Clock>, Arc<dyn Rng>),
+    (clock, rng, pace): (Arc<dyn Clock>, Arc<dyn Rng>, Pace),
     draining: CancellationToken,
     ending: CancellationToken,
 ) {
-    let beat = || beat(&db, &presence, &loads, (&*clock, &*rng));
+    let beat = || beat(&db, &presence, &loads, (&*clock, &*rng, pace));
     tokio::select! {
+        biased;
         () = draining.cancelled() => {}
         () = beat() => {}
     }
@@ -40,6 +41,7 @@ pub(crate) async fn keep(
         tracing::warn!(%error, "it is not known that the agents of this process take no more tasks");
     }
     tokio::select! {
+        biased;
         () = ending.cancelled() => {}
         () = beat() => {}
     }
@@ -51,7 +53,7 @@ pub(crate) async fn keep(
 }
 
 /// Goes on for ever.
-async fn beat(db: &Db, presence: &Arc<Presence>, loads: &Loads, (clock, rng): (&dyn Clock, &dyn Rng)) {
+async fn beat(db: &Db, presence: &Arc<Presence>, loads: &Loads, (clock, rng, pace): (&dyn Clock, &dyn Rng, Pace)) {
     let patience = || Patience::new(clock, rng);
     let mut trouble = patience();
     // On SQLite there is nobody to whom silence would mean anything: an idle process writes nothing.
@@ -67,7 +69,7 @@ async fn beat(db: &Db, presence: &Arc<Presence>, loads: &Loads, (clock, rng): (&
             Ok(()) => {
                 said = words;
                 trouble = patience();
-                clock.sleep(limits::AGENT_HEARTBEAT).await;
+                clock.sleep(pace.heartbeat).await;
             }
             Err(error) if error.kind() == ErrorKind::ShuttingDown => std::future::pending().await,
             Err(error) => trouble.wait("agents could not say that they are here", &error).await,

@@ -249,7 +249,7 @@ async fn on_sqlite_an_idle_process_does_not_write() {
         process.db.clone(),
         process.presence.clone(),
         Arc::new(load(0, 4)),
-        (clock.clone(), Arc::new(SystemRng)),
+        (clock.clone(), Arc::new(SystemRng), crate::pace::Pace::default()),
         draining.clone(),
         ending.clone(),
     ));

@@ -27,7 +27,7 @@ async fn be_there(url: &str) {
         process.db,
         process.presence,
         Arc::new(load(1, 8)),
-        (Arc::new(SystemClock), Arc::new(SystemRng)),
+        (Arc::new(SystemClock), Arc::new(SystemRng), crate::pace::Pace::default()),
         CancellationToken::new(),
         CancellationToken::new(),
     )
