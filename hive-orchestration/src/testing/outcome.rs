@@ -49,6 +49,22 @@ pub struct Remembered {
     pub value: Option<String>,
 }
 
+impl Remembered {
+    /// An answer comes with its time, which is another in each run.
+    fn forget_when(&mut self) {
+        let Some(Ok(mut value)) = self.value.as_deref().map(serde_json::from_str::<serde_json::Value>) else {
+            return;
+        };
+        if self.kind == "wait"
+            && let Some(answer) = value.as_object_mut()
+            && answer.contains_key("value")
+            && answer.remove("at").is_some()
+        {
+            self.value = Some(value.to_string());
+        }
+    }
+}
+
 /// Types of events that tell how work went and not what came of it.
 const ON_THE_WAY: [&str; 3] = ["task.", "agent.", "system."];
 
@@ -64,6 +80,9 @@ impl Outcome {
             ..Self::default()
         };
         for task in outcome.tasks.values_mut() {
+            for entry in task.remembered.values_mut() {
+                entry.forget_when();
+            }
             let entries = task.remembered.values_mut().filter_map(|entry| entry.value.as_mut());
             for text in entries.chain(&mut task.output) {
                 *text = names.put_into(text);
