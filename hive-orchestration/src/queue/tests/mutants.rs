@@ -25,7 +25,7 @@ const SPARED: &[(&str, &str, &str)] = &[
         INDEX,
     ),
     (
-        "note FROM journal WHERE task = ?1 AND key IN ( SELECT key FROM journal WHERE task = ?1 AND state <> 2 AND",
+        "note, wake_at FROM journal WHERE task = ?1 AND key IN ( SELECT key FROM journal WHERE task = ?1 AND state <> 2 AND",
         "state IN (0, 3)",
         "the statement before it has taken those in 1 and 4 away",
     ),
