@@ -188,6 +188,13 @@ static NEWER: Migrations = Migrations {
         nothing(7),
         nothing(8),
         nothing(9),
+        nothing(10),
+        nothing(11),
+        nothing(12),
+        nothing(13),
+        nothing(14),
+        nothing(15),
+        nothing(16),
     ],
 };
 
