@@ -15,6 +15,12 @@ pub mod agents {}
 #[doc = include_str!("../guides/steps.md")]
 pub mod steps {}
 
+#[doc = include_str!("../guides/children.md")]
+pub mod children {}
+
+#[doc = include_str!("../guides/undo.md")]
+pub mod undo {}
+
 #[doc = include_str!("../guides/waiting.md")]
 pub mod waiting {}
 
