@@ -132,16 +132,20 @@ async fn one_durable_write_makes_its_whole_batch_durable() {
     let dir = tempfile::tempdir().unwrap();
     let (watched, db) = watched(dir.path()).await;
     let (open, opened) = std::sync::mpsc::channel::<()>();
+    let (begin, mut begun) = tokio::sync::mpsc::unbounded_channel();
     let busy = tokio::spawn({
         let db = db.clone();
         async move {
             db.write_with(Write::relaxed(), move |_| {
+                begin.send(()).unwrap();
                 opened.recv().unwrap();
                 Ok(())
             })
             .await
         }
     });
+    // From here on what comes is queued until it may end.
+    begun.recv().await.unwrap();
     // Polled in this order on one thread, so queued in it.
     let together = async {
         tokio::join!(put_relaxed(&db, 1), put(&db, 2, 10), put_relaxed(&db, 3), async {
