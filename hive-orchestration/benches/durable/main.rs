@@ -19,11 +19,7 @@
     clippy::disallowed_methods,
     reason = "a benchmark measures real time and has no clock port"
 )]
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a benchmark that cannot go on should stop"
-)]
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on should stop")]
 
 mod raw;
 mod steps;
