@@ -5,7 +5,7 @@ use std::time::Duration;
 use hive_orchestration::builders::AnyAgent;
 use hive_orchestration::task::TaskState;
 use hive_orchestration::task::query::TaskQuery;
-use hive_orchestration::{Agent, Call, Context, Failure, Signal, agent_fn};
+use hive_orchestration::{Agent, Call, Context, Failure, Hive, Signal, agent_fn};
 use serde_json::json;
 
 use crate::kit::{Home, Ledger, soon, until};
@@ -51,15 +51,14 @@ fn trip(log: Ledger) -> AnyAgent {
     })
 }
 
+async fn start(home: &Home, log: &Ledger) -> Hive {
+    let builder = home.hive().agent(trip(log.clone())).agent(Back(log.clone()));
+    builder.start().await.unwrap()
+}
+
 pub(super) async fn what_was_done_is_taken_back_in_reverse(home: Home) {
     let ledger = Ledger::default();
-    let hive = home
-        .hive()
-        .agent(trip(ledger.clone()))
-        .agent(Back(ledger.clone()))
-        .start()
-        .await
-        .unwrap();
+    let hive = start(&home, &ledger).await;
     let task = hive
         .submit_named("trip", &json!([["a", "b"], "fail"]))
         .tenant("acme")
@@ -87,13 +86,7 @@ pub(super) async fn what_was_done_is_taken_back_in_reverse(home: Home) {
 /// Also when the process that did it is gone, and when only a part was done.
 pub(super) async fn cancelling_takes_back_what_was_done_so_far(home: Home) {
     let ledger = Ledger::default();
-    let hive = home
-        .hive()
-        .agent(trip(ledger.clone()))
-        .agent(Back(ledger.clone()))
-        .start()
-        .await
-        .unwrap();
+    let hive = start(&home, &ledger).await;
     let outer = agent_fn("outer", async |cx: Context, input: (Vec<String>, String)| {
         // The child ends because this does.
         tokio::select! {
@@ -152,13 +145,7 @@ pub(super) async fn cancelling_takes_back_what_was_done_so_far(home: Home) {
 
 pub(super) async fn what_cannot_be_taken_back_stops_the_rest_until_it_can(home: Home) {
     let ledger = Ledger::default();
-    let hive = home
-        .hive()
-        .agent(trip(ledger.clone()))
-        .agent(Back(ledger.clone()))
-        .start()
-        .await
-        .unwrap();
+    let hive = start(&home, &ledger).await;
     let task = hive
         .submit_named("trip", &json!([["a", "stuck", "b"], "fail"]))
         .await
